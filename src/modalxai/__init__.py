@@ -1,0 +1,90 @@
+"""What a multimodal emotion model listens to: the words or the voice.
+
+Names are imported where they are first used (PEP 562): ``import modalxai`` loads neither torch
+nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from modalxai.errors import ModalxaiError
+
+if TYPE_CHECKING:
+    from modalxai import attribution, datasets, encoders, fusion, plugins, testing, training
+    from modalxai.attribution import Explanation
+    from modalxai.games import ModelGame, explain
+    from modalxai.model import EmotionModel
+    from modalxai.report import Report
+    from modalxai.types import (
+        Attribution,
+        Audio,
+        Batch,
+        Features,
+        Label,
+        Prediction,
+        Provenance,
+        Spans,
+        labels,
+    )
+
+_MODULES = ("attribution", "datasets", "encoders", "fusion", "plugins", "testing", "training")
+_NAMES = {
+    "Explanation": "modalxai.attribution",
+    "ModelGame": "modalxai.games",
+    "explain": "modalxai.games",
+    "EmotionModel": "modalxai.model",
+    "Report": "modalxai.report",
+    **dict.fromkeys(
+        (
+            "Attribution",
+            "Audio",
+            "Batch",
+            "Features",
+            "Label",
+            "Prediction",
+            "Provenance",
+            "Spans",
+            "labels",
+        ),
+        "modalxai.types",
+    ),
+}
+
+__all__ = [
+    "Attribution",
+    "Audio",
+    "Batch",
+    "EmotionModel",
+    "Explanation",
+    "Features",
+    "Label",
+    "ModalxaiError",
+    "ModelGame",
+    "Prediction",
+    "Provenance",
+    "Report",
+    "Spans",
+    "attribution",
+    "datasets",
+    "encoders",
+    "explain",
+    "fusion",
+    "labels",
+    "plugins",
+    "testing",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"modalxai.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'modalxai' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,56 @@
+"""Saving and loading of the parts that are ours: settings in json, weights in safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from modalxai import storage
+from modalxai.errors import CheckpointError
+
+
+class Pretrained(nn.Module):
+    """A module that is rebuilt from its settings: ``config.json`` and ``model.safetensors``."""
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments as json values."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """A part with random weights from what `settings` returned."""
+        return cls(**settings)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings and weights into ``folder``."""
+        storage.write_json(Path(folder) / "config.json", self.settings())
+        storage.write_tensors(Path(folder) / "model.safetensors", self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path) -> Self:
+        """Rebuild from a folder that `save_pretrained` wrote; strict.
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing or broken, or settings or weights do not fit this class.
+        """
+        folder = Path(checkpoint)
+        config = storage.read_json(folder / "config.json")
+        weights = storage.read_tensors(folder / "model.safetensors")
+        # Forked, because making the layers draws random weights that are overwritten at once.
+        with torch.random.fork_rng(devices=[]):
+            try:
+                part = cls.from_settings(config)
+            except (TypeError, KeyError) as error:
+                raise CheckpointError(
+                    f"{folder / 'config.json'} does not fit {cls.__name__}",
+                    expected="the settings that its save_pretrained wrote",
+                    got=str(error),
+                    mend="load the folder with the class that saved it",
+                ) from error
+        storage.load_weights(part, weights, str(folder))
+        return part

@@ -1,0 +1,244 @@
+"""The verbs: what a part must do to be composed with every other part.
+
+Each protocol of a module declares ``forward`` and ``__call__``: a checker compares the first with
+the implementation (``nn.Module.__call__`` is ``Any`` and would accept anything), and callers use
+the second, so that hooks fire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+from torch import Tensor
+
+from modalxai.types import Attribution, Features, Inputs, Labels, Prediction, Spans
+
+Raw = TypeVar("Raw")
+RawIn = TypeVar("RawIn", contravariant=True)
+Projected = TypeVar("Projected")
+
+
+class Collate(Protocol[RawIn]):
+    """Raw values to one encoder's input: resample, tokenise, normalise, pad.
+
+    A weightless, picklable object, so that loader workers carry no model. ``None`` is a missing
+    modality. A raw value that cannot be used raises an `InputError` whose ``index`` is its place.
+    """
+
+    def __call__(self, raws: Sequence[RawIn | None]) -> Inputs:
+        """Collate B raw values."""
+        ...
+
+
+class Encoder(Protocol[RawIn]):
+    """One modality to vectors; named by its key in the model.
+
+    A row depends on its own input alone: not on its neighbours, not on its padding. A missing
+    modality gives a row of False in the mask, with finite values.
+    """
+
+    dim: int
+    """Width D of the vectors."""
+
+    @property
+    def collate(self) -> Collate[RawIn]:
+        """Raw values to inputs, see `Collate`."""
+        ...
+
+    def forward(self, inputs: Inputs) -> Features:
+        """Values [B, T, D], mask and spans [B, T]."""
+        ...
+
+    def __call__(self, inputs: Inputs) -> Features:
+        """`forward`, with hooks."""
+        ...
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings, preprocessing and weights, no pickle."""
+        ...
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path) -> Self:
+        """Rebuild from what `save_pretrained` wrote."""
+        ...
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """Optional: an encoder that can remove units of its input."""
+
+    removals: tuple[str, ...]
+    """Names that ``how`` may take."""
+    kinds: tuple[str, ...]
+    """Names that ``kind`` may take."""
+
+    def units(self, inputs: Inputs, kind: str) -> Spans:
+        """The units of each sample, [B, U]; padding has no extent."""
+        ...
+
+    def remove(
+        self, inputs: Inputs, units: Spans, keep: Tensor, how: str, seed: int | Sequence[int]
+    ) -> Inputs:
+        """The input without the units whose ``keep`` (bool [B, U]) is False, mask included.
+
+        Works for any spans in the encoder's unit, not only its own. What no unit covers stays.
+        ``seed`` is one number, or one per row; a row's draw depends on its own alone.
+        """
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """Optional: an encoder in two stages, ``forward(inputs) = tail(stem(inputs))``."""
+
+    @property
+    def blank(self) -> Tensor:
+        """What stands for a removed unit of the stem, [D_stem]."""
+        ...
+
+    def stem(self, inputs: Inputs) -> Features:
+        """The first stage: local, [B, T, D_stem]."""
+        ...
+
+    def tail(self, stem: Features) -> Features:
+        """The second stage, [B, T, D]."""
+        ...
+
+
+@runtime_checkable
+class Division(Protocol[Raw]):
+    """Players inside one raw value, before it is collated (pitch, rate; words, prosody)."""
+
+    def units(self, raw: Raw) -> Spans:
+        """The players of one raw value, [1, U]."""
+        ...
+
+    def render(self, raw: Raw, keep: Tensor) -> Raw:
+        """The raw value with the players left that ``keep``, bool [U], names."""
+        ...
+
+
+class Fusion(Protocol):
+    """All modalities to scores, head included.
+
+    Finite on rows whose masks are all False.
+    """
+
+    labels: Labels
+    dims: Mapping[str, int]
+    """Width of each modality it reads, in order."""
+
+    def forward(self, features: Mapping[str, Features]) -> Prediction:
+        """Scores [B, K] from features of every modality."""
+        ...
+
+    def __call__(self, features: Mapping[str, Features]) -> Prediction:
+        """`forward`, with hooks."""
+        ...
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings, preprocessing and weights, no pickle."""
+        ...
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path) -> Self:
+        """Rebuild from what `save_pretrained` wrote."""
+        ...
+
+
+@runtime_checkable
+class Split(Protocol[Projected]):
+    """Optional: a fusion in two stages, ``forward(f) = join({m: project(m, f[m])})``.
+
+    ``project`` pools and widens once per encoding; only ``join`` runs per coalition. What
+    ``project`` returns is a tensor or a pytree of tensors whose first axis is B.
+    """
+
+    missing: Mapping[str, Tensor]
+    """By modality [D_m]: what stands for an absent one."""
+
+    def project(self, modality: str, features: Features) -> Projected:
+        """One modality, once per encoding."""
+        ...
+
+    def join(self, projected: Mapping[str, Projected]) -> Prediction:
+        """All modalities, once per coalition."""
+        ...
+
+
+class Game(Protocol):
+    """What would the model score if only these players were left?"""
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Names of the B samples."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """The K labels."""
+        ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The M modalities, in order."""
+        ...
+
+    @property
+    def present(self) -> Tensor:
+        """Bool [B, M]; a modality that a sample lacks is no player."""
+        ...
+
+    @property
+    def players(self) -> Mapping[str, Spans]:
+        """By modality; one span over everything where it is not divided."""
+        ...
+
+    @property
+    def level(self) -> str:
+        """``"input"`` or ``"features"``."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the game adds to a `Provenance`: removal, background, seed, versions."""
+        ...
+
+    def divide(self, players: Mapping[str, str | Spans]) -> Game:
+        """The same game with more players; what is not divided stays one player."""
+        ...
+
+    def value(self, keep: Mapping[str, Tensor]) -> Tensor:
+        """Raw scores [R, ..., B, K] of coalitions.
+
+        ``keep[m]`` is bool [..., B, U_m], True for what is left; ``...`` broadcasts over the
+        modalities, so [V, 1, B, U] and [1, W, B, U'] ask for V * W coalitions.
+        """
+        ...
+
+
+@runtime_checkable
+class FactoredGame(Game, Protocol):
+    """A game over encoders and a fusion: V + W encodings for V * W coalitions."""
+
+    def encode(self, modality: str, keep: Tensor | None = None) -> Features:
+        """One modality encoded; ``keep`` bool [B, U_m], ``None`` for everything."""
+        ...
+
+    def reference(self, modality: str) -> Tensor:
+        """What its vectors are compared with, h0, broadcastable to [B, T, D]."""
+        ...
+
+    def fuse(self, features: Mapping[str, Features]) -> Prediction:
+        """The fusion alone, gradients allowed."""
+        ...
+
+
+class Attributor(Protocol):
+    """Frozen settings, never a model."""
+
+    def attribute(self, game: Game, labels: Sequence[str] | None = None) -> Attribution:
+        """Contributions to the named labels, or to every label for ``None``."""
+        ...
