@@ -1,0 +1,112 @@
+"""`explain`: the table of all coalitions for a sample, samples, a batch or a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from modalxai.attribution import Explanation
+from modalxai.errors import InputError
+from modalxai.games.background import Background, Data, batches
+from modalxai.games.bank import References
+from modalxai.games.factored import ModelGame
+from modalxai.model import EmotionModel
+from modalxai.trace import Fingerprint
+
+
+def explain(
+    model: nn.Module,
+    data: Data,
+    *,
+    removal: str | Mapping[str, str] | None = None,
+    level: str = "input",
+    background: Data | Background | None = None,
+    draws: int = 1,
+    batch_size: int = 16,
+    seed: int = 0,
+    progress: bool = False,
+) -> Explanation:
+    """Score every coalition of modalities, each modality encoded once per sample.
+
+    Parameters
+    ----------
+    model
+        An `EmotionModel`, also inside DistributedDataParallel or ``torch.compile``.
+    data
+        A sample, samples (a list or a Dataset), a batch, or a loader of batches.
+    removal
+        What "off" means: one name for all modalities or one for each. "absent" (as the model has
+        seen in training) where unnamed, if it was trained with modality dropout. Also "mean" (of
+        the background), and what the encoders offer: "mask", "empty", "silence", "noise", ...
+        Removed inputs that an encoder cannot tell apart are encoded once for the whole corpus.
+    level
+        ``"input"`` or ``"features"``; for whole modalities it decides which removals there are.
+    background
+        Other samples of the corpus, for "mean".
+    draws
+        How often a random removal is drawn.
+    batch_size
+        Samples encoded at once, where ``data`` is not batched yet; the result does not depend on it.
+    seed
+        Of everything drawn.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    InputError
+        No samples, a sample twice, or a model that is no EmotionModel.
+    RemovalError
+        A removal that is not offered, or none named for a model trained without modality dropout.
+    """
+    inner = unwrap(model)
+    known = None if background is None else Background.of(inner, background, batch_size)
+    references = References()
+    fingerprint = Fingerprint(inner)
+    parts = []
+    source = batches(inner, data, batch_size)
+    if progress:
+        from tqdm import tqdm
+
+        source = tqdm(source, desc="explain", unit="batch")
+    for batch in source:
+        game = ModelGame.make(
+            inner,
+            batch,
+            removal=removal,
+            level=level,
+            background=known,
+            draws=draws,
+            seed=seed,
+            references=references,
+            fingerprint=fingerprint,
+        )
+        targets = batch.to(inner.device).targets if "targets" in batch else None
+        parts.append(Explanation.of(game, targets, batch.columns))
+    if not parts:
+        raise InputError(
+            "nothing to explain", expected="one sample or more", got="none", mend="check the data"
+        )
+    return Explanation.merge(parts)
+
+
+def unwrap(model: Any) -> EmotionModel:
+    """The EmotionModel inside DistributedDataParallel, DataParallel or ``torch.compile``."""
+    inner = model
+    while not isinstance(inner, EmotionModel):
+        deeper = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+        if deeper is None:
+            raise InputError(
+                "explain needs an EmotionModel",
+                expected="an EmotionModel, or a wrapper of one",
+                got=type(model).__name__,
+                mend="compose it: mx.EmotionModel(encoders, fusion=...)",
+            )
+        inner = deeper
+    return inner

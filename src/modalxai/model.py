@@ -1,0 +1,306 @@
+"""`EmotionModel`: encoders and a fusion, composed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import torch
+from torch import nn
+
+from modalxai import masking, plugins, storage
+from modalxai.collate import SampleCollate
+from modalxai.errors import CheckpointError, InputError, PluginError
+from modalxai.protocols import Encoder, Fusion
+from modalxai.trace import no_trace
+from modalxai.types import RESERVED, Batch, Features, Inputs, Labels, Prediction, Sample
+
+if TYPE_CHECKING:
+    from modalxai.games import Data, ModelGame
+
+FORMAT = 1
+
+
+class EmotionModel(nn.Module):
+    """``fuse(encode(batch))``: one encoder per modality, one fusion.
+
+    Parameters
+    ----------
+    encoders
+        By modality; the order is the model's order.
+    fusion
+        Made with the encoders' names and widths.
+    modality_dropout
+        Probability, in [0, 1), with which each modality of each sample is left out while training.
+        It makes "absent" something the model has seen; 0 turns it off.
+
+    Raises
+    ------
+    InputError
+        No encoder, a name that cannot be a modality, or a fusion for other names or widths.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder[Any]],
+        fusion: Fusion,
+        modality_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        for name in encoders:
+            if (
+                not re.fullmatch(r"[A-Za-z]\w*", name)
+                or name in RESERVED
+                or hasattr(nn.ModuleDict, name)
+            ):
+                raise InputError(
+                    f"{name!r} cannot be the name of a modality",
+                    expected=f"letters, digits and _, and none of {RESERVED}",
+                    got=repr(name),
+                    mend="rename it, for example 'audio' or 'text'",
+                )
+        widths = {name: encoder.dim for name, encoder in encoders.items()}
+        if not encoders or dict(fusion.dims) != widths:
+            raise InputError(
+                "a fusion that does not fit the encoders",
+                expected=f"dims={widths}",
+                got=f"dims={dict(fusion.dims)}",
+                mend="make the fusion with dims={name: encoder.dim for each encoder}",
+            )
+        if not 0 <= modality_dropout < 1:
+            raise InputError(
+                "modality_dropout out of range",
+                expected="a probability in [0, 1)",
+                got=repr(modality_dropout),
+                mend="0.1 is a good start",
+            )
+        self.encoders = nn.ModuleDict({k: cast(nn.Module, v) for k, v in encoders.items()})
+        self.fusion = fusion
+        self.modality_dropout = modality_dropout
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return tuple(self.encoders)
+
+    @property
+    def labels(self) -> Labels:
+        """What the columns of the scores mean."""
+        return tuple(self.fusion.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first weight lies."""
+        weight = next(self.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
+
+    @property
+    def collate(self) -> SampleCollate:
+        """Samples to a batch: picklable, without weights, for ``DataLoader(collate_fn=...)``."""
+        return SampleCollate(
+            {name: self.encoder(name).collate for name in self.modalities}, self.labels
+        )
+
+    def encoder(self, modality: str) -> Encoder[Any]:
+        """The encoder of one modality, typed as what it is."""
+        return cast("Encoder[Any]", self.encoders[modality])
+
+    def encode_one(self, modality: str, inputs: Inputs) -> Features:
+        """One modality's features, values [B, T, D].
+
+        Raises
+        ------
+        InputError
+            The encoder returned features whose shapes do not fit each other.
+        """
+        features = self.encoder(modality)(inputs)
+        values, mask, width = features.values, features.mask, self.fusion.dims[modality]
+        if values.dim() != 3 or values.shape[-1] != width or mask.shape != values.shape[:2]:
+            raise InputError(
+                f"the encoder of {modality!r} returned misshapen features",
+                expected=f"values [B, T, {width}] and a mask [B, T]",
+                got=f"values {list(values.shape)}, mask {list(mask.shape)}",
+                mend="mend the encoder",
+            )
+        if mask.dtype != torch.bool:
+            raise InputError(
+                f"the encoder of {modality!r} returned a mask that is none",
+                expected="bool, True where a vector is real",
+                got=str(mask.dtype),
+                mend="mend the encoder",
+            )
+        return features
+
+    def encode(self, batch: Mapping[str, Any]) -> dict[str, Features]:
+        """Every modality's features.
+
+        Raises
+        ------
+        InputError
+            A modality whose input is not in the batch.
+        """
+        if absent := [name for name in self.modalities if name not in batch]:
+            raise InputError(
+                f"a batch without {absent}",
+                expected=f"inputs for {list(self.modalities)}; missing values are masked, not left out",
+                got=f"keys {list(batch)}",
+                mend="make batches with model.collate",
+            )
+        return {name: self.encode_one(name, batch[name]) for name in self.modalities}
+
+    def fuse(self, features: Mapping[str, Features]) -> Prediction:
+        """Scores [B, K]; while training, each modality of each sample may be left out."""
+        if self.training and self.modality_dropout:
+            features = {name: self._drop(one) for name, one in features.items()}
+        return self.fusion(features)
+
+    def _drop(self, features: Features) -> Features:
+        shape = (features.mask.shape[0], 1)
+        kept = torch.rand(shape, device=features.mask.device) >= self.modality_dropout
+        mask = features.mask & kept
+        return replace(features, values=masking.blank(features.values, mask), mask=mask)
+
+    def forward(self, batch: Mapping[str, Any]) -> Prediction:
+        """Scores [B, K] of a batch from `collate`."""
+        return self.fuse(self.encode(batch))
+
+    def predict(
+        self, samples: Sample | Sequence[Sample] | Batch, batch_size: int = 16
+    ) -> Prediction:
+        """Scores of one sample or many, in eval mode, without gradients, leaving no trace.
+
+        Parameters
+        ----------
+        samples
+            A sample, a sequence of samples, or a batch.
+        batch_size
+            Samples encoded at once; it does not change the result.
+        """
+        with no_trace(self):
+            scores = [
+                self(batch.to(self.device)).scores for batch in self._batches(samples, batch_size)
+            ]
+        return Prediction(torch.cat(scores), self.labels)
+
+    def _batches(
+        self, samples: Sample | Sequence[Sample] | Batch, batch_size: int
+    ) -> Iterator[Batch]:
+        if isinstance(samples, Batch):
+            yield samples
+            return
+        many = [samples] if isinstance(samples, Mapping) else samples
+        for start in range(0, max(1, len(many)), batch_size):
+            stop = min(start + batch_size, len(many))
+            yield self.collate([many[index] for index in range(start, stop)])
+
+    def game(
+        self,
+        data: Batch | Sample | Sequence[Sample],
+        *,
+        removal: str | Mapping[str, str] | None = None,
+        level: str = "input",
+        background: Data | None = None,
+        draws: int = 1,
+        seed: int = 0,
+    ) -> ModelGame:
+        """What would this model score if only some modalities, words or moments were left?
+
+        See `modalxai.games.ModelGame`.
+        """
+        from modalxai.games import ModelGame
+
+        batch = data if isinstance(data, Batch) else self.collate(_listed(data))
+        return ModelGame.make(
+            self, batch, removal=removal, level=level, background=background, draws=draws, seed=seed
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and one subfolder per part, weights as safetensors.
+
+        Raises
+        ------
+        PluginError
+            A part whose class no plugin offers, so that nobody could rebuild it.
+        """
+        folder = Path(folder)
+        parts: dict[str, Any] = {f"encoders/{name}": self.encoder(name) for name in self.modalities}
+        parts["fusion"] = self.fusion
+        found = {place: plugins.origin(part) for place, part in parts.items()}
+        for place, part in parts.items():
+            part.save_pretrained(folder / place)
+        record = {
+            "format": FORMAT,
+            "modalities": list(self.modalities),
+            "modality_dropout": self.modality_dropout,
+            "parts": {
+                place: {"plugin": plugin.name, "package": plugin.package, "version": plugin.version}
+                for place, plugin in found.items()
+            },
+            "versions": storage.versions(),
+        }
+        storage.write_json(folder / "config.json", record)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Rebuild a model that `save_pretrained` wrote; each part by the plugin that made it.
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing or broken.
+        PluginError
+            A plugin that is not installed, named with its package and version.
+        """
+        folder = Path(folder)
+        record = storage.read_json(folder / "config.json")
+        try:
+            version, names = record["format"], [str(name) for name in record["modalities"]]
+            dropout, parts = float(record["modality_dropout"]), record["parts"]
+            asked = {name: parts[f"encoders/{name}"] for name in names}
+            fusion = parts["fusion"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder / 'config.json'} is no model's config",
+                expected="what EmotionModel.save_pretrained wrote",
+                got=f"no usable {error}",
+                mend="give the folder of a whole model, not of one of its parts",
+            ) from error
+        if version != FORMAT or not all(re.fullmatch(r"[A-Za-z]\w*", name) for name in names):
+            raise CheckpointError(
+                f"{folder / 'config.json'} is not of this format",
+                expected=f"format {FORMAT}, plain names of modalities",
+                got=f"format {version}, modalities {names}",
+                mend="load it with the version of modalxai that wrote it",
+            )
+        # Every plugin is found before the first one is imported.
+        makers = {name: _maker("encoders", part) for name, part in asked.items()}
+        fuser = _maker("fusion", fusion)
+        encoders = {
+            name: plugins.create("encoders", maker, checkpoint=folder / "encoders" / name)
+            for name, maker in makers.items()
+        }
+        return cls(encoders, plugins.create("fusion", fuser, checkpoint=folder / "fusion"), dropout)
+
+
+def _maker(group: str, part: Mapping[str, str]) -> str:
+    name, package, version = str(part["plugin"]), part["package"], part["version"]
+    if name in plugins.available(group) and plugins.inspect(group, name).package == package:
+        return name
+    found = (
+        f"{name!r} from {plugins.inspect(group, name).package}"
+        if name in plugins.available(group)
+        else f"installed {group}: {plugins.available(group)}"
+    )
+    raise PluginError(
+        f"the model was made with plugin {name!r} of package {package} {version}",
+        expected=f"{package} installed, offering {name!r} among {group}",
+        got=found,
+        mend=f"pip install {package}=={version}",
+    )
+
+
+def _listed(data: Any) -> list[Sample]:
+    return [data] if isinstance(data, Mapping) else [data[index] for index in range(len(data))]
