@@ -145,7 +145,7 @@ class EmotionModel(nn.Module):
         if absent := [name for name in self.modalities if name not in batch]:
             raise InputError(
                 f"a batch without {absent}",
-                expected=f"inputs for {list(self.modalities)}; missing values are masked, not left out",
+                expected=f"inputs for all of {list(self.modalities)}; a missing value is masked",
                 got=f"keys {list(batch)}",
                 mend="make batches with model.collate",
             )

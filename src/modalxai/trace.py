@@ -24,7 +24,9 @@ def no_trace(model: nn.Module, gradients: bool = False) -> Iterator[None]:
         Leave the caller's gradient mode as it is; otherwise none are recorded.
     """
     modes = [(module, module.training) for module in model.modules()]
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    # Untyped in torch. Asking an uninitialised CUDA for its state would initialise it.
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = list(range(torch.cuda.device_count())) if used else []
     python, numpy = random.getstate(), np.random.get_state()
     enabled = torch.is_grad_enabled() and gradients
     with torch.random.fork_rng(devices=devices), torch.set_grad_enabled(enabled):

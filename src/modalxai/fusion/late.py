@@ -69,7 +69,7 @@ class LateFusion(PooledFusion):
         return torch.tensor(fixed, device=self.missing[next(iter(self.dims))].device)
 
     def widen(self, modality: str, pooled: Tensor) -> Tensor:
-        """This modality's own scores, [B, K]: log-probabilities on the categorical columns."""
+        """Its own scores, [B, K]: log-probabilities on the categorical columns."""
         scores: Tensor = self.heads[modality](pooled)
         categorical = columns(self.labels, "categorical")
         if not categorical:

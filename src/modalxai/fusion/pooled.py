@@ -1,4 +1,4 @@
-"""What fusions of one vector per modality share: pooling, and what stands for an absent modality."""
+"""What fusions of one vector per modality share: pooling, and what stands for an absent one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PooledFusion(Pretrained):
                 "a fusion that does not know how to pool its modalities",
                 expected=f"a width for each modality, and one of {list(POOLS)} for each",
                 got=f"dims={dict(dims)}, pool={pool!r}",
-                mend='write dims={"audio": 768, "text": 768}, pool={"audio": "mean", "text": "first"}',
+                mend='write dims={"audio": 768, "text": 768}, pool="mean", for example',
             )
         self.pools = pools
         self.missing = nn.ParameterDict({name: torch.zeros(dim) for name, dim in dims.items()})

@@ -48,7 +48,7 @@ class ShallowFusion(PooledFusion):
         self.head = nn.Linear(hidden, len(self.labels)) if hidden else nn.Identity()
 
     def widen(self, modality: str, pooled: Tensor) -> Tensor:
-        """This modality's part of the hidden layer, [B, hidden]."""
+        """Its part of the hidden layer, [B, hidden]."""
         widened: Tensor = self.maps[modality](pooled)
         return widened
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modalxai.model import EmotionModel
 
 Data = Batch | Sample | Sequence[Sample] | Iterable[Batch]
-"""What can be explained: a batch, a sample, samples (a list or a Dataset), or a loader of batches."""
+"""What can be explained: a batch, a sample, samples (a list or a Dataset), a loader of batches."""
 
 
 @dataclass(frozen=True, eq=False)

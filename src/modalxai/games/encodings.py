@@ -124,7 +124,7 @@ class Encodings:
         return self._encode(self._removed(rows, kept, 0))
 
     def place(self, keep: Tensor) -> Tensor:
-        """Where in `rows` each coalition lies, [R, ..., B] for bool [..., B, U]; encodes the new."""
+        """Where in `rows` each coalition of ``keep``, bool [..., B, U], lies: [R, ..., B]."""
         samples = len(self._sample_ids)
         kept = self._effective(keep).reshape(-1, samples, keep.shape[-1])
         whole = kept.all(-1)

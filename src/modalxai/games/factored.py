@@ -299,7 +299,7 @@ class ModelGame:
         if self._background is None:
             raise InputError(
                 f"no reference for the vectors of {modality!r}",
-                expected="a fusion with missing vectors, a removal that keeps the units, or a background",
+                expected="a fusion with missing vectors, or a removal that keeps the units",
                 got=f"removal {how!r}, {type(fusion).__name__}, no background",
                 mend="pass background=samples of the same corpus",
             )

@@ -62,7 +62,7 @@ def resolve(
         offers = offered(model, name, level)
         if name not in named and not model.modality_dropout:
             raise RemovalError(
-                f"no removal named for {name!r}, and the model was trained without modality dropout",
+                f"no removal for {name!r}, of a model trained without modality dropout",
                 expected=f"one of {list(offers)}",
                 got="nothing",
                 mend=f'write removal={{"{name}": ...}}, or train with modality_dropout=0.1',

@@ -48,7 +48,7 @@ def explain(
     draws
         How often a random removal is drawn.
     batch_size
-        Samples encoded at once, where ``data`` is not batched yet; the result does not depend on it.
+        Samples encoded at once, where ``data`` is not batched yet; it does not change the result.
     seed
         Of everything drawn.
     progress

@@ -1,7 +1,7 @@
 """The nouns. Axis letters are explained once, in `modalxai.types.tensors`."""
 
 from modalxai.types.attribution import Attribution, Provenance
-from modalxai.types.labels import (
+from modalxai.types.label import (
     KINDS,
     Label,
     LabelKind,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modalxai import storage
 from modalxai.errors import DependencyError, InputError
-from modalxai.types.labels import Label, Labels
+from modalxai.types.label import Label, Labels
 from modalxai.types.tensors import Spans
 
 if TYPE_CHECKING:
@@ -221,14 +221,15 @@ class Attribution:
         """
         record = storage.read_json(Path(folder) / "attribution.json")
         tensors = storage.read_tensors(Path(folder) / "attribution.safetensors")
-        spans = {
-            name: Spans(
-                unit=kept["unit"],
-                names=tuple(tuple(row) for row in kept["names"]),
-                **{field: tensors.get(f"spans/{name}/{field}") for field in _SPAN_TENSORS},  # type: ignore[arg-type]  # start and end are always written
-            )
-            for name, kept in record["spans"].items()
-        }
+        spans = {}
+        for name, kept in record["spans"].items():
+            fields: dict[str, Any] = {
+                field: tensors[f"spans/{name}/{field}"]
+                for field in _SPAN_TENSORS
+                if f"spans/{name}/{field}" in tensors
+            }
+            names = tuple(tuple(row) for row in kept["names"])
+            spans[name] = Spans(unit=kept["unit"], names=names, **fields)
         return cls(
             sample_ids=tuple(record["sample_ids"]),
             labels=tuple(Label(**label) for label in record["labels"]),
@@ -307,12 +308,15 @@ def _join(parts: Sequence[Tensor], axes: int = 1) -> Tensor:
 
 def _join_spans(parts: Sequence[Spans]) -> Spans:
     first = parts[0]
-    fields = {
+    names: tuple[tuple[str, ...], ...] = ()
+    if any(part.names for part in parts):
+        unknown: tuple[str, ...] = ()
+        names = tuple(
+            row for part in parts for row in part.names or (unknown,) * part.start.shape[0]
+        )
+    fields: dict[str, Any] = {
         field: _join([getattr(part, field) for part in parts])
-        if getattr(first, field) is not None
-        else None
         for field in _SPAN_TENSORS
+        if getattr(first, field) is not None
     }
-    return Spans(
-        unit=first.unit, names=tuple(row for part in parts for row in part.names), **fields
-    )  # type: ignore[arg-type]  # start and end are never None
+    return Spans(unit=first.unit, names=names, **fields)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from modalxai.types.labels import Labels, columns
+from modalxai.types.label import Labels, columns
 
 SpanUnit = Literal["seconds", "characters", "index"]
 
