@@ -13,6 +13,7 @@ from torch import nn
 
 from modalxai import masking, plugins, storage
 from modalxai.collate import SampleCollate
+from modalxai.encoders.trainable import settle
 from modalxai.errors import CheckpointError, InputError, PluginError
 from modalxai.protocols import Encoder, Fusion
 from modalxai.trace import no_trace
@@ -80,6 +81,13 @@ class EmotionModel(nn.Module):
         self.encoders = nn.ModuleDict({k: cast(nn.Module, v) for k, v in encoders.items()})
         self.fusion = fusion
         self.modality_dropout = modality_dropout
+
+    def train(self, mode: bool = True) -> Self:
+        """Like ``nn.Module.train``, except that parts whose weights are all frozen stay in eval."""
+        super().train(mode)
+        if mode:
+            settle(self)
+        return self
 
     @property
     def modalities(self) -> tuple[str, ...]:

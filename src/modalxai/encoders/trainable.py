@@ -48,14 +48,15 @@ class PartlyTrainable(nn.Module):
         """Like ``nn.Module.train``, except that modules without a trainable weight stay in eval."""
         super().train(mode)
         if mode:
-            _settle(self, learns=True)
+            settle(self)
         return self
 
 
-def _settle(module: nn.Module, learns: bool) -> None:
+def settle(module: nn.Module, learns: bool = True) -> None:
+    """Put every child whose weights are all frozen into eval, the rest into training mode."""
     for child in module.children():
         # A child without weights (dropout, an activation) follows its parent.
         weights = list(child.parameters())
         child_learns = any(weight.requires_grad for weight in weights) if weights else learns
         child.training = child_learns
-        _settle(child, child_learns)
+        settle(child, child_learns)
