@@ -1,0 +1,132 @@
+"""The command ``modalxai``. An error of ours is printed plainly and ends with exit code 2."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from modalxai import plugins
+from modalxai.errors import ModalxaiError, PluginError
+
+
+class _Plain(TyperGroup):
+    """A group that turns a `ModalxaiError` into its message: a traceback helps no user."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModalxaiError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Plain,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What does a multimodal emotion model listen to: the words or the voice?",
+)
+plugin_app = typer.Typer(no_args_is_help=True, help="List and show installed parts.")
+app.add_typer(plugin_app, name="plugins")
+
+
+class Rules(StrEnum):
+    """Which planted rule table the demo uses."""
+
+    plain = "plain"
+    shuffled = "shuffled"
+
+
+class TrainingLabels(StrEnum):
+    """Whether the demo's labels follow the rules."""
+
+    true = "true"
+    shuffled = "shuffled"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"modalxai {version('modalxai')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of the command itself."""
+
+
+@plugin_app.command("list")
+def list_plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print json.")] = False,
+) -> None:
+    """List every installed encoder, fusion and attribution method; imports none of them."""
+    found = [info for group in plugins.GROUPS for info in plugins.infos(group)]
+    if as_json:
+        typer.echo(json.dumps([asdict(info) for info in found], indent=2))
+    else:
+        width = max((len(info.name) for info in found), default=0)
+        for group in plugins.GROUPS:
+            typer.echo(f"{group}:")
+            for info in plugins.infos(group):
+                typer.echo(f"  {info.name:{width}}  {info}")
+    for problem in plugins.problems():
+        typer.echo(f"warning: {problem}", err=True)
+
+
+@plugin_app.command("show")
+def show_plugin(name: Annotated[str, typer.Argument(help="Its name in the list.")]) -> None:
+    """Show where a plugin comes from, what it is and which options it takes; imports it."""
+    names = {group: plugins.available(group) for group in plugins.GROUPS}
+    groups = [group for group in plugins.GROUPS if name in names[group]]
+    if not groups:
+        raise PluginError(
+            f"there is no plugin {name!r}",
+            expected="; ".join(f"{group}: {', '.join(known)}" for group, known in names.items()),
+            got=repr(name),
+            mend="use a listed name, or install the package that offers it",
+        )
+    for group in groups:
+        info = plugins.inspect(group, name)
+        typer.echo("\n".join(f"{key}: {value}" for key, value in asdict(info).items()))
+        part = plugins.load(group, name)
+        typer.echo(f"summary: {(inspect.getdoc(part) or 'none').splitlines()[0]}")
+        typer.echo("options:")
+        for option in inspect.signature(part).parameters.values():
+            default = "" if option.default is option.empty else f" = {option.default!r}"
+            kind = inspect.formatannotation(option.annotation).strip("'")  # annotations are strings
+            typer.echo(f"  {option.name}: {kind}{default}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The page to write, or a folder for it.")] = Path(
+        "report.html"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed, other recordings.")] = 0,
+    rules: Annotated[
+        Rules, typer.Option(help="Shuffled: another table of which modality decides.")
+    ] = Rules.plain,
+    labels: Annotated[
+        TrainingLabels, typer.Option(help="Shuffled: nothing can be learnt.")
+    ] = TrainingLabels.true,
+) -> None:
+    """Train on synthetic speech with a planted truth, explain, and write a report."""
+    from modalxai.recipes.demo import run
+
+    run(out, seed=seed, rules=rules.value, labels=labels.value)
