@@ -1,0 +1,146 @@
+"""Text models of transformers: made from a config, or loaded whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modalxai.errors import CheckpointError, ModalxaiError
+from modalxai.storage import PICKLES
+
+MEND_NAME = "check the name or path; a name needs a network, a gated one a login"
+
+
+def make(config: Any) -> Any:
+    """The bare encoder of a config, with random weights in float32; the config is copied."""
+    from transformers import AutoModel
+
+    build: Any = AutoModel.from_config
+    return build(
+        copy.deepcopy(config),
+        trust_remote_code=False,
+        dtype=torch.float32,
+        **_without_pooler(config),
+    )
+
+
+def load_config(checkpoint: str | Path) -> Any:
+    """The config of a folder or of a name on the hub; no code of the checkpoint is run.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, or it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    with _loading(checkpoint, "a config.json of transformers"):
+        return AutoConfig.from_pretrained(str(checkpoint), trust_remote_code=False)
+
+
+def load_tokenizer(checkpoint: str | Path) -> Any:
+    """The tokenizer beside the config.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    mend = "save the tokenizer beside the weights: tokenizer.save_pretrained(folder)"
+    with _loading(checkpoint, "a tokenizer", mend):
+        tokenizer = AutoTokenizer.from_pretrained(str(checkpoint), trust_remote_code=False)
+        # Where no file is found transformers makes up a tokenizer that knows no text.
+        if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+            raise CheckpointError(
+                f"{checkpoint}: holds no tokenizer",
+                expected="tokenizer.json, or the vocabulary of its tokenizer",
+                got=f"a vocabulary of {len(tokenizer)} special tokens",
+                mend=mend,
+            )
+    return tokenizer
+
+
+def load_model(checkpoint: str | Path, config: Any) -> Any:
+    """The encoder's weights, float32, from safetensors only; a head's weights are left out.
+
+    Raises
+    ------
+    CheckpointError
+        No weights, a pickle, or weights that leave some of the encoder's parameters random.
+    """
+    from transformers import AutoModel
+
+    _require_safetensors(Path(checkpoint))
+    mend = "save the weights with the config they were trained with"
+    # Forked, because what a file lacks is drawn at random before it can be refused.
+    with torch.random.fork_rng(devices=[]), _loading(checkpoint, "weights that fit", mend):
+        model, info = AutoModel.from_pretrained(
+            str(checkpoint),
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **_without_pooler(config),
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise CheckpointError(
+            f"{checkpoint}: weights of the encoder are missing and would be random",
+            expected=f"every weight of {type(model).__name__}",
+            got=f"{len(missing)} missing: {missing[:8]}",
+            mend=mend,
+        )
+    return model
+
+
+def model_class(config: Any) -> Any:
+    """The class that a config makes, ``None`` where transformers has none."""
+    from transformers import MODEL_MAPPING
+
+    found = MODEL_MAPPING.get(type(config), None)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _without_pooler(config: Any) -> dict[str, bool]:
+    # We read the last layer; a pooler would be weights that never learn, which stops DDP.
+    parameters = inspect.signature(model_class(config).__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
+
+
+def _require_safetensors(folder: Path) -> None:
+    if not folder.is_dir():
+        return  # a name on the hub, asked for safetensors only
+    names = sorted(found.name for found in folder.iterdir())
+    if {"model.safetensors", "model.safetensors.index.json"} & set(names):
+        return
+    pickles = [name for name in names if Path(name).suffix in PICKLES]
+    raise CheckpointError(
+        f"{folder}: holds no model.safetensors",
+        expected="weights as safetensors",
+        got=f"a pickle, {pickles}, which is never read" if pickles else str(names[:8]),
+        mend="load it where you trust it, and save it again: model.save_pretrained(folder)",
+    )
+
+
+@contextmanager
+def _loading(checkpoint: str | Path, what: str, mend: str = MEND_NAME) -> Iterator[None]:
+    """Any failure of transformers or the hub as our own error, its cause kept."""
+    try:
+        yield
+    except ModalxaiError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{checkpoint}: cannot be loaded",
+            expected=what,
+            got=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}",
+            mend=mend,
+        ) from error

@@ -1,0 +1,263 @@
+"""wav2vec 2.0, HuBERT and WavLM, so that no clip depends on what shares its batch."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from modalxai import audio, masking, storage
+from modalxai.encoders import speech_checkpoints as checkpoints
+from modalxai.encoders.trainable import PartlyTrainable, Trainable
+from modalxai.encoders.waveforms import (
+    RawAudio,
+    WaveformCollate,
+    WaveformRemoval,
+    check_offered,
+    check_positive,
+    check_units,
+    frame_count,
+)
+from modalxai.types import Features, Inputs, Spans
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+LEARNED = "learned-mask"
+
+
+@dataclass(frozen=True)
+class Wav2Vec2Collate(WaveformCollate):
+    """Waveforms, lengths and ``blank`` bool [B, T]: frames that the learned mask stands for."""
+
+    def __call__(self, raws: Sequence[RawAudio | None]) -> dict[str, Tensor]:
+        """Collate; no frame is blank. See `WaveformCollate`."""
+        inputs = super().__call__(raws)
+        longest = frame_count(self.frames, inputs["waveform"].shape[1])
+        return {**inputs, "blank": torch.zeros(len(raws), longest, dtype=torch.bool)}
+
+
+class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
+    """A wav2vec 2.0, HuBERT or WavLM model of transformers: one vector every 20 ms.
+
+    A row of a batch is what the clip gives alone. Checkpoints whose front end has a group norm
+    (wav2vec2-base, hubert-base, wavlm-base) normalise over a whole padded row, so the front end
+    runs once per length; the frames are padded instead, and the transformer does not attend to
+    padding. Front ends with layer norms are local: one padded run is exact.
+
+    Clips are not cut to whole frames: the samples after the last one reach no frame by
+    convolution, but they do enter the statistics of a group norm, in pre-training too.
+
+    SpecAugment and LayerDrop of the config are not applied under ``train()``. (LayerDrop leaves
+    parameters without a gradient, which distributed training refuses.)
+
+    Parameters
+    ----------
+    config
+        A ``Wav2Vec2Config``, ``HubertConfig`` or ``WavLMConfig``, for random weights; or a loaded
+        base model, which is taken over. ``None`` is ``Wav2Vec2Config()``, the base size.
+    trainable
+        ``"none"``, ``"all"``, or how many top transformer layers learn.
+    normalize
+        Whether each clip is brought to zero mean and unit variance; ``None`` means yes.
+    segment_seconds
+        Length of a ``"segment"`` unit.
+    sample_rate
+        Hertz; recordings at other rates are resampled.
+
+    Attributes
+    ----------
+    removals
+        ``"silence"``, ``"noise"`` and, where the model has a trained mask vector,
+        ``"learned-mask"``: that vector, from pre-training, in place of removed frames.
+
+    Raises
+    ------
+    CheckpointError
+        A model of another type, or with parts that cannot be run independently of the batch.
+    InputError
+        Impossible settings.
+
+    References
+    ----------
+    Baevski et al. (2020), wav2vec 2.0; Hsu et al. (2021), HuBERT; Chen et al. (2022), WavLM.
+    """
+
+    def __init__(
+        self,
+        config: PretrainedConfig | PreTrainedModel | None = None,
+        trainable: Trainable = "all",
+        normalize: bool | None = None,
+        segment_seconds: float = 0.5,
+        sample_rate: int = 16_000,
+    ) -> None:
+        super().__init__()
+        check_positive("segment_seconds", segment_seconds)
+        self.model: Any = _model(config)
+        # The model's own copy or a model taken over: no config of the caller changes.
+        self.model.config.layerdrop = 0.0
+        settings = self.model.config
+        self.dim: int = settings.hidden_size
+        self.trainable = trainable
+        self.segment_seconds = segment_seconds
+        self.frames = audio.Frames(1, 1, 0, sample_rate)
+        for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
+            self.frames = self.frames.then(kernel, stride)
+        self.collate = Wav2Vec2Collate(self.frames, normalize is None or normalize)
+        if hasattr(self.model, "masked_spec_embed"):
+            self.removals = (*self.removals, LEARNED)
+        self.train_only(trainable, self.model.encoder.layers)
+
+    @classmethod
+    def from_config(cls, config: PretrainedConfig, **settings: Any) -> Self:
+        """Random weights; ``settings`` are the constructor's other arguments."""
+        return cls(config, **settings)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        checkpoint: str | Path,
+        trainable: Trainable | None = None,
+        normalize: bool | None = None,
+        segment_seconds: float | None = None,
+    ) -> Self:
+        """Load a checkpoint of transformers, or a folder that `save_pretrained` wrote.
+
+        Parameters
+        ----------
+        checkpoint
+            Name on the Hugging Face Hub, or a folder. Weights are read from safetensors only;
+            task heads are left out.
+        trainable, normalize, segment_seconds
+            See the class; ``None`` is what the checkpoint says, else the class's default.
+
+        Raises
+        ------
+        CheckpointError
+            Nothing there, no safetensors, another architecture, or missing weights.
+        """
+        model, own = checkpoints.load(checkpoint)
+        given = {
+            "trainable": trainable,
+            "normalize": normalize,
+            "segment_seconds": segment_seconds,
+        }
+        return cls(
+            model, **own | {name: value for name, value in given.items() if value is not None}
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the files of transformers (model, preprocessor), and ``modalxai.json``."""
+        checkpoints.save(self.model, self.collate, folder)
+        storage.write_json(
+            Path(folder) / checkpoints.OWN,
+            {"trainable": self.trainable, "segment_seconds": self.segment_seconds},
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """Like ``nn.Module.train``; what is frozen stays in eval."""
+        super().train(mode)
+        if self.trainable != "all":
+            # It has no weights of its own, but sits before the frozen bottom of the transformer.
+            self.model.encoder.dropout.eval()
+        return self
+
+    @property
+    def blank(self) -> Tensor:
+        """What stands for a removed frame, [D]: the learned mask vector, zero if there is none."""
+        learned: Tensor | None = getattr(self.model, "masked_spec_embed", None)
+        return self._like.new_zeros(self.dim) if learned is None else learned
+
+    def forward(self, inputs: Inputs) -> Features:
+        """Encode.
+
+        Parameters
+        ----------
+        inputs
+            ``waveform`` float [B, S], ``length`` int [B], ``blank`` bool [B, T].
+
+        Returns
+        -------
+        Features
+            The last hidden state, float [B, T, D], zero on padding; spans in seconds.
+        """
+        return self.tail(self.stem(inputs))
+
+    def stem(self, inputs: Inputs) -> Features:
+        """Frames before the transformer, projected to D; blank ones replaced by `blank`."""
+        lengths, blanks = inputs["length"], inputs["blank"]
+        longest = blanks.shape[1]
+        mask = masking.from_lengths(self.frames.counts(lengths), longest)
+        convolved = self._convolve(inputs["waveform"].to(self._like.dtype), lengths, longest)
+        projected = self.model.feature_projection(convolved)
+        # HuBERT gives the frames, the others also what they were projected from.
+        values = projected if isinstance(projected, Tensor) else projected[0]
+        values = torch.where(blanks[..., None], self.blank.to(values.dtype), values)
+        return Features(masking.blank(values, mask), mask, self.frames.spans(lengths, longest))
+
+    def tail(self, stem: Features) -> Features:
+        """The transformer over the stem's real frames."""
+        # Blanked once more, because the transformer writes zeros into its input.
+        values = masking.blank(stem.values, stem.mask)
+        hidden = self.model.encoder(values, attention_mask=masking.attendable(stem.mask))
+        return Features(masking.blank(hidden.last_hidden_state, stem.mask), stem.mask, stem.spans)
+
+    def remove(
+        self, inputs: Inputs, units: Spans, keep: Tensor, how: str, seed: int | Sequence[int]
+    ) -> Inputs:
+        """Remove units; see `WaveformRemoval.remove`.
+
+        ``"learned-mask"`` leaves the waveform and marks, in ``blank``, the frames whose centre
+        lies in a removed span: the convolutions see the whole clip, as in pre-training.
+        """
+        if how != LEARNED:
+            return super().remove(inputs, units, keep, how, seed)
+        check_offered(how, self.removals, "removal")
+        lengths, blanks = inputs["length"], inputs["blank"]
+        check_units(units, keep, len(lengths), seed)
+        units, keep = units.to(blanks.device), keep.to(blanks.device)
+        gone = audio.removed(units, keep, inputs["waveform"].shape[1], self.frames.sample_rate)
+        centres = self.frames.centres(blanks.shape[1]).long().to(blanks.device)
+        at_centre = gone[:, centres.clamp(max=gone.shape[1] - 1)]
+        real = masking.from_lengths(self.frames.counts(lengths), blanks.shape[1])
+        return {**inputs, "blank": blanks | (at_centre & real)}
+
+    @property
+    def _like(self) -> Tensor:
+        weight: Tensor = self.model.feature_projection.projection.weight
+        return weight
+
+    def _convolve(self, waveform: Tensor, lengths: Tensor, longest: int) -> Tensor:
+        """The convolutional front end, [B, S] to [B, T, C]; padding means nothing."""
+        if self.model.config.feat_extract_norm == "layer":
+            short = max(0, self.frames.field - waveform.shape[1])
+            local: Tensor = self.model.feature_extractor(F.pad(waveform, (0, short)))
+            return local.transpose(1, 2)
+        rows = defaultdict(list)
+        for row, length in enumerate(lengths.tolist()):
+            rows[length].append(row)
+        rows.pop(0, None)  # missing clips
+        frames = waveform.new_zeros(len(lengths), longest, self.model.config.conv_dim[-1])
+        for length, same in rows.items():
+            whole = self.model.feature_extractor(waveform[same, :length]).transpose(1, 2)
+            frames[same, : whole.shape[1]] = whole.to(frames.dtype)
+        return frames
+
+
+def _model(found: PretrainedConfig | PreTrainedModel | None) -> Any:
+    from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config
+
+    make: Any = AutoModel.from_config  # untyped
+    if isinstance(found, PreTrainedModel):
+        checkpoints.check(found.config, type(found).__name__)
+        return found
+    config = Wav2Vec2Config() if found is None else copy.deepcopy(found)
+    checkpoints.check(config, type(config).__name__)
+    return make(config, dtype=torch.float32)
