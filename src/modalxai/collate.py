@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modalxai.errors import InputError, ModalxaiError
 from modalxai.protocols import Collate
-from modalxai.types import Audio, Batch, Labels, Sample, Targets, columns
+from modalxai.types import Audio, Batch, Labels, Sample, columns
 
 SHARE_TOLERANCE = 1e-3
 
@@ -78,8 +78,10 @@ class SampleCollate:
                 place = "a sample" if error.index is None else f"sample {ids[error.index]!r}"
                 raise error.at(f"{place}, {modality}") from error
         rows = [self._targets(name, sample) for name, sample in zip(ids, samples, strict=True)]
-        batch["targets"] = Targets(
-            torch.stack([values for values, _ in rows]), torch.stack([mask for _, mask in rows])
+        # A plain tuple: the transformers Trainer cannot rebuild a named one.
+        batch["targets"] = (
+            torch.stack([values for values, _ in rows]),
+            torch.stack([mask for _, mask in rows]),
         )
         if extra := self._columns(samples):
             batch["columns"] = extra

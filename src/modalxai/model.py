@@ -306,7 +306,9 @@ def _maker(group: str, part: Mapping[str, str]) -> str:
         f"the model was made with plugin {name!r} of package {package} {version}",
         expected=f"{package} installed, offering {name!r} among {group}",
         got=found,
-        mend=f"pip install {package}=={version}",
+        mend=f"pip install {package}=={version}"
+        if version
+        else f"register its class first: mx.plugins.register({group!r}, {name!r}, ...)",
     )
 
 

@@ -30,8 +30,7 @@ class PartlyTrainable(nn.Module):
         InputError
             Anything else, or more layers than there are.
         """
-        whole = isinstance(trainable, int) and not isinstance(trainable, bool)
-        if not (trainable in ("none", "all") or (whole and 0 <= trainable <= len(layers))):
+        if trainable not in ("none", "all", *range(len(layers) + 1)) or isinstance(trainable, bool):
             raise InputError(
                 "unknown choice of trainable layers",
                 expected=f"'none', 'all' or a number of top layers from 0 to {len(layers)}",

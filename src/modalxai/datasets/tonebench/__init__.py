@@ -1,0 +1,49 @@
+"""ToneBench: synthetic speech whose planted truth says what words and voice contribute.
+
+A `Rule` says which label a content spoken in a tone deserves, `ToneBench` speaks it, `gold` gives
+the exact shares that a right explanation of a well-trained model finds.
+"""
+
+from modalxai.datasets.tonebench.corpus import ToneBench
+from modalxai.datasets.tonebench.families import (
+    FAMILIES,
+    Rule,
+    additive,
+    conflict,
+    content,
+    emotions,
+    null,
+    per_class,
+    redundant,
+    sarcasm,
+    tone,
+    xor,
+)
+from modalxai.datasets.tonebench.gold import Truth, gold
+from modalxai.datasets.tonebench.lexicon import CONTENTS
+from modalxai.datasets.tonebench.synthesis import Utterance, speak
+from modalxai.datasets.tonebench.voices import TONES, Speaker, Tone
+
+__all__ = [
+    "CONTENTS",
+    "FAMILIES",
+    "TONES",
+    "Rule",
+    "Speaker",
+    "Tone",
+    "ToneBench",
+    "Truth",
+    "Utterance",
+    "additive",
+    "conflict",
+    "content",
+    "emotions",
+    "gold",
+    "null",
+    "per_class",
+    "redundant",
+    "sarcasm",
+    "speak",
+    "tone",
+    "xor",
+]

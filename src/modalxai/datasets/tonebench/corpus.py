@@ -1,0 +1,232 @@
+"""ToneBench: utterances made on the spot, whose truth is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from modalxai.audio import seed_for
+from modalxai.datasets.tonebench import phones
+from modalxai.datasets.tonebench.families import Rule
+from modalxai.datasets.tonebench.gold import Voice
+from modalxai.datasets.tonebench.lexicon import lexicon
+from modalxai.datasets.tonebench.synthesis import SAMPLE_RATE, speak
+from modalxai.datasets.tonebench.voices import TONES, Speaker
+from modalxai.errors import InputError
+from modalxai.types import Audio
+
+_LABEL, _TEXT, _BABBLE, _VOICE = range(4)
+"""Draws of one sample. Each has its own seed, so that none of them can tell about another."""
+
+
+class ToneBench(Dataset[dict[str, Any]]):
+    """A corpus of synthetic speech in which the labels follow a rule.
+
+    Cells come in blocks. A block holds every cell of the rule as often as its weight says, in a
+    shuffled order, and is spoken by one speaker; blocks go round the speakers. So content, tone
+    and speaker are crossed and balanced. Sample number i is the same for every ``n``.
+
+    Parameters
+    ----------
+    rule
+        From `families`.
+    n
+        How many samples.
+    speakers
+        Numbers of the voices. A number is the same voice in every corpus: give training and test
+        corpora different ones.
+    seed
+        Of the corpus. A sample's randomness belongs to this seed and the sample's id.
+    language
+        ``"ko"`` or ``"en"``.
+    voice
+        ``"babble"``: for every utterance the voice's sounds are drawn afresh from the inventory and
+        the word lengths of the whole lexicon, so that the audio carries the tone only and the text
+        is the only channel of content. The truth of every family but TONE and NULL demands it: an
+        audio encoder that can read words would be given a share of the content, and rightly so.
+        ``"words"``: the voice says the transcript, and audio carries content too.
+    clip_seconds
+        Length of every clip, whatever is said in it.
+    soft
+        Give ``labels`` as the rule's probabilities instead of one drawn label. The same truth with
+        less sampling noise.
+    cache
+        Keep every waveform once made (4 bytes per sample point: 77 kB for 1.2 s).
+
+    Raises
+    ------
+    InputError
+        An unknown option, no speaker, a speaker given twice, or a rule whose contents or tones do
+        not exist.
+
+    Examples
+    --------
+    >>> from modalxai.datasets import tonebench
+    >>> corpus = tonebench.ToneBench(tonebench.xor(), 8, speakers=range(2))
+    >>> sorted(corpus[0])[:5]
+    ['audio', 'content', 'family', 'id', 'labels']
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        n: int,
+        *,
+        speakers: Iterable[int] = range(12),
+        seed: int = 0,
+        language: str = "ko",
+        voice: Voice = "babble",
+        clip_seconds: float = 1.2,
+        soft: bool = False,
+        cache: bool = False,
+    ) -> None:
+        self.rule = rule
+        self.n = _whole("number of samples", n)
+        self.speakers = tuple(Speaker.numbered(number) for number in speakers)
+        self.seed = seed
+        self.language = language
+        self.voice = voice
+        self.clip_seconds = clip_seconds
+        self.soft = soft
+        self._lexicon = lexicon(language, rule.contents)
+        self._made: dict[int, tuple[Audio, tuple[tuple[float, float], ...]]] | None = (
+            {} if cache else None
+        )
+        self._check()
+        self._cells = np.repeat(np.arange(rule.weights.size), rule.weights.ravel())
+
+    def _check(self) -> None:
+        names = [speaker.name for speaker in self.speakers]
+        for wrong, ok, expected, got in (
+            ("unknown voice", self.voice in ("babble", "words"), "'babble' or 'words'", self.voice),
+            (
+                "a clip that is too short or endless",
+                0.4 <= self.clip_seconds < math.inf,
+                "0.4 seconds or more",
+                self.clip_seconds,
+            ),
+            (
+                "speakers that do not make a set",
+                0 < len(names) == len(set(names)),
+                "one or more different numbers",
+                names,
+            ),
+            (
+                "a tone that cannot be spoken",
+                set(self.rule.tones) <= set(TONES),
+                f"some of {list(TONES)}",
+                self.rule.tones,
+            ),
+        ):
+            if not ok:
+                raise InputError(
+                    f"ToneBench: {wrong}", expected=expected, got=repr(got), mend="give another one"
+                )
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.row(index)
+        audio, times = self._spoken(index, row)
+        words = row["text"].rstrip(".").split()
+        row["audio"] = audio
+        row["words"] = tuple(
+            (word, start, end) for word, (start, end) in zip(words, times, strict=True)
+        )
+        return row
+
+    def row(self, index: int) -> dict[str, Any]:
+        """The sample without its audio: nothing is synthesised.
+
+        Raises
+        ------
+        IndexError
+            No such sample.
+        """
+        place = index + self.n if index < 0 else index
+        if not 0 <= place < self.n:
+            raise IndexError(f"sample {index} of {self.n}")
+        block, within = divmod(place, len(self._cells))
+        order = np.random.default_rng([31, self.seed, block]).permutation(len(self._cells))
+        content, tone = divmod(int(self._cells[order[within]]), len(self.rule.tones))
+        speaker = self.speakers[block % len(self.speakers)]
+        name = f"{self.rule.family.lower()}-{speaker.name}-{place:05d}"
+        given = self.rule.given[content, tone]
+        drawn = int(self._generator(name, _LABEL).choice(len(given), p=given))
+        labels = self.rule.labels
+        words = self._lexicon.sentence(self.rule.contents[content], self._generator(name, _TEXT))
+        return {
+            "id": name,
+            "text": " ".join(words) + ".",
+            "labels": (
+                dict(zip(labels, given.tolist(), strict=True)) if self.soft else {labels[drawn]: 1}
+            ),
+            "speaker": speaker.name,
+            "content": self.rule.contents[content],
+            "tone": self.rule.tones[tone],
+            "family": self.rule.family,
+            "rule_label": labels[int(self.rule.winners[content, tone])],
+        }
+
+    def column(self, name: str) -> list[Any]:
+        """One column of every sample but ``audio`` and ``words``: nothing is synthesised.
+
+        Raises
+        ------
+        InputError
+            No such column.
+        """
+        known = list(self.row(0))
+        if name not in known:
+            raise InputError(
+                f"no column {name!r}",
+                expected=f"one of {known}",
+                got=repr(name),
+                mend="take audio and words from the samples themselves",
+            )
+        return [self.row(index)[name] for index in range(self.n)]
+
+    def _generator(self, name: str, draw: int) -> np.random.Generator:
+        return np.random.default_rng(seed_for(name, self.seed, draw))
+
+    def _spoken(
+        self, index: int, row: dict[str, Any]
+    ) -> tuple[Audio, tuple[tuple[float, float], ...]]:
+        place = index % self.n
+        if self._made is not None and place in self._made:
+            return self._made[place]
+        name, words = row["id"], row["text"].rstrip(".").split()
+        spellings = [phones.spell(word) for word in words]
+        if self.voice == "babble":
+            babbler = self._generator(name, _BABBLE)
+            patterns = [phones.spell(str(babbler.choice(self._lexicon.words))) for _ in words]
+            spellings = [phones.babble(pattern, babbler) for pattern in patterns]
+        generator = self._generator(name, _VOICE)
+        spoken = speak(
+            [phones.sounds(spelling) for spelling in spellings],
+            TONES[row["tone"]].jittered(generator),
+            next(speaker for speaker in self.speakers if speaker.name == row["speaker"]),
+            generator,
+            self.clip_seconds,
+        )
+        made = Audio(torch.from_numpy(spoken.waveform), SAMPLE_RATE), spoken.words
+        if self._made is not None:
+            self._made[place] = made
+        return made
+
+
+def _whole(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(
+            f"ToneBench: impossible {what}",
+            expected="a whole number, 1 or more",
+            got=repr(value),
+            mend="give another one",
+        )
+    return int(value)

@@ -1,0 +1,222 @@
+"""Has the model learnt anything to explain? The gate before every percentage.
+
+A model at chance still has Shapley values, and shares computed from them look like any others:
+explaining noise. On unbalanced corpora the usual headline metrics do not notice (on KEMDy20 the
+constant "neutral" reaches a weighted F1 of 0.81), so the gate reads metrics that a constant cannot
+raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalxai.attribution import Explanation
+from modalxai.report.columns import Truth, predicted, true_class
+from modalxai.report.skill import ChanceGate, Score, Skill
+from modalxai.statistics import Array, IntervalOf, Statistic, divide
+from modalxai.types import columns
+
+_ROUNDING = 1e-9  # a constant predictor is exactly at chance, up to rounding
+
+
+def judge(
+    explanation: Explanation,
+    truth: Truth | None,
+    clusters: Sequence[str],
+    interval: IntervalOf,
+) -> ChanceGate:
+    """Compare the model, and each modality alone, with a constant.
+
+    The interval is of the difference within each resample of clusters, so it is paired: what
+    makes a resample easy for the model makes it easy for the constant too. A model is at chance
+    when the lower end of that interval is not above 0.
+    """
+    if truth is None:
+        return ChanceGate(reason="truth unknown")
+    labels, scores = explanation.labels, explanation.scores.numpy()
+    # One predictor per row: every modality together, then each alone, where the sample has it.
+    tables = np.stack([scores[-1], *(scores[1 << m] for m in range(len(explanation.modalities)))])
+    present = explanation.present.numpy()
+    usable = np.concatenate([np.ones((1, len(present)), dtype=bool), present.T])
+
+    questions = []
+    if categorical := columns(labels, "categorical"):
+        said = np.stack([predicted(table, labels) for table in tables])
+        names = tuple(labels[column].name for column in categorical)
+        questions.append(
+            _recalls("categorical labels", names, "UAR", true_class(truth, labels), said, usable)
+        )
+    for column, label in enumerate(labels):
+        known, values = truth.known[:, column], truth.values[:, column]
+        if label.kind == "binary":
+            right = np.where(known & (values != 0.5), values > 0.5, -1).astype(np.intp)
+            said = (tables[..., column] > 0).astype(np.intp)  # a logit: 0 means p = 0.5
+            questions.append(
+                _recalls(label.name, (label.name,), "balanced accuracy", right, said, usable)
+            )
+        elif label.kind == "dimensional":
+            questions.append(_concordance(label.name, known, values, tables[..., column], usable))
+    skills = tuple(
+        _answer(question, clusters, explanation.modalities, interval)
+        for question in questions
+        if question.known.any()
+    )
+    return ChanceGate(skills, "" if skills else "truth unknown")
+
+
+class _Question(NamedTuple):
+    """``terms`` [P, N, F] of P predictors; ``gain`` makes value minus chance of their sums."""
+
+    target: str
+    labels: tuple[str, ...]
+    metric: str
+    known: NDArray[np.bool_]
+    terms: Array
+    gain: Statistic
+    chance: float
+    others: tuple[Mapping[str, float], ...]
+    constant: Mapping[str, float]
+    unjudged: str
+
+
+def _answer(
+    question: _Question,
+    clusters: Sequence[str],
+    modalities: Sequence[str],
+    interval: IntervalOf,
+) -> Skill:
+    rows = np.flatnonzero(question.known)
+    predictors, _, width = question.terms.shape
+    terms = question.terms[:, rows].transpose(1, 0, 2).reshape(len(rows), -1)
+
+    def gains(sums: Array) -> Array:
+        return question.gain(sums.reshape(*sums.shape[:-1], predictors, width))
+
+    found = interval(terms, gains, [clusters[int(row)] for row in rows])
+    scores = []
+    for place in range(predictors):
+        low = float(found.low[place])
+        open_question = bool(question.unjudged) or np.isnan(low)
+        scores.append(
+            Score(
+                n=int((question.terms[place][rows] != 0).any(-1).sum()),
+                value=float(found.estimate[place]) + question.chance,
+                low=low,
+                high=float(found.high[place]),
+                others=question.others[place],
+                at_chance=None if open_question else low <= _ROUNDING,
+            )
+        )
+    return Skill(
+        target=question.target,
+        labels=question.labels,
+        metric=question.metric,
+        chance=question.chance,
+        clusters=found.clusters,
+        model=scores[0],
+        alone=dict(zip(modalities, scores[1:], strict=True)),
+        constant=question.constant,
+        reason=question.unjudged or (found.reason if scores[0].at_chance is None else ""),
+    )
+
+
+def _recalls(
+    target: str,
+    names: tuple[str, ...],
+    metric: str,
+    right: NDArray[np.intp],
+    said: NDArray[np.intp],
+    usable: NDArray[np.bool_],
+) -> _Question:
+    """``right`` [N] with -1 for unknown, ``said`` and ``usable`` [P, N]."""
+    known = right >= 0
+    classes = sorted(set(right[known].tolist()))
+    truth = right[:, None] == np.asarray(classes, dtype=np.intp)  # [N, C]
+    counted = truth & usable[..., None]  # [P, N, C]
+    hits = counted & (said == right)[..., None]
+    size = len(classes)
+
+    def gain(sums: Array) -> Array:
+        counts, hit = sums[..., :size], sums[..., size:]
+        recalls = np.nansum(divide(hit, counts), axis=-1)
+        # UAR - 1 / C over the C classes that this resample holds.
+        return divide(recalls - 1, (counts > 0).sum(-1).astype(np.float64))
+
+    frequent = np.bincount(right[known]).argmax() if size else 0
+    return _Question(
+        target=target,
+        labels=names,
+        metric=metric,
+        known=known,
+        terms=np.concatenate([counted, hits], axis=-1).astype(np.float64),
+        gain=gain,
+        chance=1 / size if size else float("nan"),
+        others=tuple(
+            _accuracies(right[known & mask], guess[known & mask])
+            for guess, mask in zip(said, usable, strict=True)
+        ),
+        constant=_accuracies(right[known], np.full(int(known.sum()), frequent)),
+        unjudged="the truth holds one class only" if size == 1 else "",
+    )
+
+
+def _accuracies(right: NDArray[np.intp], said: NDArray[np.intp]) -> dict[str, float]:
+    """Accuracy, and F1 averaged over the classes that occur in the truth."""
+    if not len(right):
+        return {"accuracy": float("nan"), "macro F1": float("nan")}
+    scores = []
+    for name in set(right.tolist()):
+        hits = int(((right == name) & (said == name)).sum())
+        scores.append(2 * hits / int((right == name).sum() + (said == name).sum()))
+    return {"accuracy": float((right == said).mean()), "macro F1": float(np.mean(scores))}
+
+
+def _concordance(
+    name: str, known: NDArray[np.bool_], values: Array, said: Array, usable: NDArray[np.bool_]
+) -> _Question:
+    """``known`` and ``values`` [N], ``said`` and ``usable`` [P, N]."""
+    # A common shift changes no concordance, and keeps the sums of squares small.
+    middle = values[known].mean() if known.any() else 0.0
+    x, y = np.broadcast_to(values - middle, said.shape), said - middle
+    terms = np.stack([np.ones_like(y), x, y, x * x, y * y, x * y], axis=-1) * usable[..., None]
+    correlations = [_correlation(terms[:, known].sum(1))[place] for place in range(len(said))]
+    flat = bool(known.any()) and bool(np.ptp(values[known]) == 0)
+    return _Question(
+        target=name,
+        labels=(name,),
+        metric="CCC",
+        known=known,
+        terms=terms,
+        gain=_ccc,
+        chance=0.0,
+        others=tuple({"Pearson": float(value)} for value in correlations),
+        constant={"Pearson": float("nan")},
+        unjudged="the truth never varies" if flat else "",
+    )
+
+
+def _moments(sums: Array) -> tuple[Array, Array, Array, Array]:
+    count = sums[..., 0]
+    mean_x, mean_y = divide(sums[..., 1], count), divide(sums[..., 2], count)
+    return (
+        divide(sums[..., 3], count) - mean_x**2,
+        divide(sums[..., 4], count) - mean_y**2,
+        divide(sums[..., 5], count) - mean_x * mean_y,
+        (mean_x - mean_y) ** 2,
+    )
+
+
+def _ccc(sums: Array) -> Array:
+    """Concordance correlation (Lin 1989) of the sums n, x, y, xx, yy, xy [..., 6]."""
+    of_x, of_y, shared, apart = _moments(sums)
+    return divide(2 * shared, of_x + of_y + apart)
+
+
+def _correlation(sums: Array) -> Array:
+    of_x, of_y, shared, _ = _moments(sums)
+    both = np.maximum(of_x, 0) * np.maximum(of_y, 0)
+    return divide(shared, np.sqrt(np.where(both > _ROUNDING**2, both, 0)))
