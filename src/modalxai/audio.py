@@ -390,8 +390,9 @@ def log_mel(waveform: Tensor, window: Tensor, hop: int, filters: Tensor) -> Tens
     """
     size = 2 * (filters.shape[0] - 1)
     windows = waveform.unfold(1, len(window), hop) * (2 * window / window.sum())
-    spectrum = torch.view_as_real(torch.fft.rfft(windows, n=size))
-    power = spectrum.square().sum(-1)
+    spectrum = torch.fft.rfft(windows, n=size)
+    # Not a sum over view_as_real: torch reduces an axis of two at a third of the speed.
+    power = spectrum.real.square() + spectrum.imag.square()
     return torch.log10(power @ filters + 10**MEL_FLOOR)
 
 

@@ -286,9 +286,7 @@ def emotions(*, epsilon: float = EPSILON) -> Rule:
     Surprise is in the tone (PERCLASS's tone only), sadness in the words (content only), fear in
     both together (both), and sarcasm swaps joy and anger (SARC). Each cell occurs equally often.
     """
-    table = np.array(
-        [[1, 4, 1, 0], [0, 4, 0, 1], [2, 4, 2, 2], [5, 4, 3, 5], [5, 4, 3, 5]]
-    )
+    table = np.array([[1, 4, 1, 0], [0, 4, 0, 1], [2, 4, 2, 2], [5, 4, 3, 5], [5, 4, 3, 5]])
     tones = ("flat", "excited", "weary", "sarcastic")
     return _table("EMOTIONS", CONTENTS[:5], tones, EMOTIONS, table, epsilon)
 

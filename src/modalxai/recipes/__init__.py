@@ -1,0 +1,1 @@
+"""Whole experiments, from data to report, over the library's public parts."""
