@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -15,7 +15,7 @@ from modalxai import masking, plugins, storage
 from modalxai.collate import SampleCollate
 from modalxai.encoders.trainable import settle
 from modalxai.errors import CheckpointError, InputError, PluginError
-from modalxai.protocols import Encoder, Fusion
+from modalxai.protocols import Encoder, Fusion, Samples
 from modalxai.trace import no_trace
 from modalxai.types import RESERVED, Batch, Features, Inputs, Labels, Prediction, Sample
 
@@ -176,7 +176,7 @@ class EmotionModel(nn.Module):
         return self.fuse(self.encode(batch))
 
     def predict(
-        self, samples: Sample | Sequence[Sample] | Batch, batch_size: int = 16
+        self, samples: Sample | Samples | Batch, batch_size: int = 16
     ) -> Prediction:
         """Scores of one sample or many, in eval mode, without gradients, leaving no trace.
 
@@ -194,7 +194,7 @@ class EmotionModel(nn.Module):
         return Prediction(torch.cat(scores), self.labels)
 
     def _batches(
-        self, samples: Sample | Sequence[Sample] | Batch, batch_size: int
+        self, samples: Sample | Samples | Batch, batch_size: int
     ) -> Iterator[Batch]:
         if isinstance(samples, Batch):
             yield samples
@@ -206,7 +206,7 @@ class EmotionModel(nn.Module):
 
     def game(
         self,
-        data: Batch | Sample | Sequence[Sample],
+        data: Batch | Sample | Samples,
         *,
         removal: str | Mapping[str, str] | None = None,
         level: str = "input",

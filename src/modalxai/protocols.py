@@ -13,11 +13,26 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from modalxai.types import Attribution, Features, Inputs, Labels, Prediction, Spans
+from modalxai.types import Attribution, Features, Inputs, Labels, Prediction, Sample, Spans
 
 Raw = TypeVar("Raw")
 RawIn = TypeVar("RawIn", contravariant=True)
 Projected = TypeVar("Projected")
+
+
+class Samples(Protocol):
+    """Samples by number: a list, or any map-style dataset."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample:
+        """Sample number ``index``."""
+        ...
+
+
+class Missing(Protocol):
+    """Vectors by modality."""
+
+    def __getitem__(self, modality: str, /) -> Tensor: ...
 
 
 class Collate(Protocol[RawIn]):
@@ -39,8 +54,10 @@ class Encoder(Protocol[RawIn]):
     modality gives a row of False in the mask, with finite values.
     """
 
-    dim: int
-    """Width D of the vectors."""
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        ...
 
     @property
     def collate(self) -> Collate[RawIn]:
@@ -69,10 +86,15 @@ class Encoder(Protocol[RawIn]):
 class Removable(Protocol):
     """Optional: an encoder that can remove units of its input."""
 
-    removals: tuple[str, ...]
-    """Names that ``how`` may take."""
-    kinds: tuple[str, ...]
-    """Names that ``kind`` may take."""
+    @property
+    def removals(self) -> tuple[str, ...]:
+        """Names that ``how`` may take."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names that ``kind`` may take."""
+        ...
 
     def units(self, inputs: Inputs, kind: str) -> Spans:
         """The units of each sample, [B, U]; padding has no extent."""
@@ -126,9 +148,15 @@ class Fusion(Protocol):
     Finite on rows whose masks are all False.
     """
 
-    labels: Labels
-    dims: Mapping[str, int]
-    """Width of each modality it reads, in order."""
+    @property
+    def labels(self) -> Labels:
+        """What the columns of its scores mean."""
+        ...
+
+    @property
+    def dims(self) -> Mapping[str, int]:
+        """Width of each modality it reads, in order."""
+        ...
 
     def forward(self, features: Mapping[str, Features]) -> Prediction:
         """Scores [B, K] from features of every modality."""
@@ -156,8 +184,10 @@ class Split(Protocol[Projected]):
     ``project`` returns is a tensor or a pytree of tensors whose first axis is B.
     """
 
-    missing: Mapping[str, Tensor]
-    """By modality [D_m]: what stands for an absent one."""
+    @property
+    def missing(self) -> Missing:
+        """By modality [D_m]: what stands for an absent one; a dict or an ``nn.ParameterDict``."""
+        ...
 
     def project(self, modality: str, features: Features) -> Projected:
         """One modality, once per encoding."""

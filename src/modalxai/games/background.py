@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from modalxai import masking
 from modalxai.errors import InputError
+from modalxai.protocols import Samples
 from modalxai.trace import no_trace
 from modalxai.types import Batch, Sample
 
 if TYPE_CHECKING:
     from modalxai.model import EmotionModel
 
-Data = Batch | Sample | Sequence[Sample] | Iterable[Batch]
+Data = Batch | Sample | Samples | Iterable[Batch]
 """What can be explained: a batch, a sample, samples (a list or a Dataset), a loader of batches."""
 
 
@@ -69,7 +70,20 @@ class Background:
 
 
 def batches(model: EmotionModel, data: Data, batch_size: int) -> Iterator[Batch]:
-    """Any `Data` as batches; samples without an id get their place in the whole as one."""
+    """Any `Data` as batches; samples without an id get their place in the whole as one.
+
+    Raises
+    ------
+    InputError
+        A batch size below 1, or data that is none.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(
+            "batch_size out of range",
+            expected="a whole number from 1",
+            got=repr(batch_size),
+            mend="16 is a good start; the result does not depend on it",
+        )
     if isinstance(data, Mapping):
         whole = isinstance(data, Batch) or "ids" in data
         yield Batch(data) if whole else model.collate([_named(data, 0)])
@@ -91,7 +105,14 @@ def _items(data: Any) -> Iterator[Any]:
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         # A map-style Dataset need not stop its own iteration, so it is indexed.
         return (data[index] for index in range(len(data)))
-    return iter(cast("Iterable[Any]", data))
+    if not isinstance(data, Iterable):
+        raise InputError(
+            "data that cannot be read",
+            expected="a sample, samples, a batch or a loader",
+            got=type(data).__name__,
+            mend="give a list of samples, for example",
+        )
+    return iter(data)
 
 
 def _named(sample: Any, index: int) -> Sample:
