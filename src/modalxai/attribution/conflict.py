@@ -102,7 +102,9 @@ def find_conflict(
                 differ,
                 (shapley[..., i] * shapley[..., j]) < 0,
                 contrast[:, -1].mean(0).masked_fill(~differ, nowhere),
-                indices.shapley(contrast.mean(0)).masked_fill(~differ[:, None], nowhere),
+                indices.shapley(contrast.mean(0))
+                .masked_fill(~present, 0)
+                .masked_fill(~differ[:, None], nowhere),
             )
         )
     columns_of = list(zip(*parts, strict=True)) if parts else [()] * 5

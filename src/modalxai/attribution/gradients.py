@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from modalxai import masking
 from modalxai.attribution.scales import Scale, on_scale, rivals_of
@@ -45,7 +46,7 @@ class GradCAM:
             values = features.values.to(found.prediction.dtype)
             units[name] = torch.stack(
                 [
-                    torch.einsum("bd,btd->bt", masking.mean(gradient[name], features.mask), values)
+                    (masking.mean(gradient[name], features.mask)[:, None] * values).sum(-1)
                     for gradient in found.gradients
                 ],
                 dim=1,
@@ -77,14 +78,14 @@ class FeatureDifference:
             difference = (features.values - found.game.reference(name)).to(found.prediction.dtype)
             difference = masking.blank(difference, features.mask)
             units[name] = torch.stack(
-                [torch.einsum("btd,btd->bt", g[name], difference) for g in found.gradients], dim=1
+                [(g[name] * difference).sum(-1) for g in found.gradients], dim=1
             )
         nothing = {
             name: torch.zeros_like(spans.start, dtype=torch.bool)
             for name, spans in game.players.items()
         }
-        empty = game.value(nothing).mean(0)
-        reference = on_scale(empty, game.labels, self.scale, found.rivals)[:, found.chosen]
+        empty = on_scale(game.value(nothing), game.labels, self.scale, found.rivals)
+        reference = empty.mean(0)[:, found.chosen]
         result = found.attribution("feature-difference", asdict(self), units)
         return replace(result, reference=reference)
 
@@ -146,23 +147,25 @@ def _differentiate(
         )
     chosen = select(game.labels, labels)
     features, leaves = {}, []
-    for name in game.modalities:
-        encoded = game.encode(name)
-        leaves.append(encoded.values.detach().requires_grad_())
-        features[name] = replace(encoded, values=leaves[-1])
-    with torch.enable_grad():
+    # Inside the caller's inference_mode nothing would be recorded, and every gradient be 0.
+    with torch.inference_mode(False), torch.enable_grad():
+        for name in game.modalities:
+            encoded = pytree.tree_map(_recordable, game.encode(name))
+            leaf = encoded.values.detach().requires_grad_()
+            leaves.append(leaf)
+            # The fusion sees a view: torch's module tracker (its FLOP counter) refuses leaves.
+            features[name] = replace(encoded, values=leaf.view_as(leaf))
         scores = game.fuse(features).scores
         rivals = rivals_of(scores.detach(), game.labels, against)
         values = on_scale(scores, game.labels, scale, rivals)[:, chosen]
-    gradients = []
-    for index in range(len(chosen)):
-        last = index + 1 == len(chosen)
         # Rows do not see each other, so the sum over the batch gives every row its own gradient.
+        sums = values.sum(0).unbind()
+    gradients = []
+    for index, value in enumerate(sums):
+        last = index + 1 == len(sums)
         found: Sequence[Tensor | None] = [None] * len(leaves)
         if values.requires_grad:  # else the fusion reads none of the features
-            found = torch.autograd.grad(
-                values[:, index].sum(), leaves, retain_graph=not last, allow_unused=True
-            )
+            found = torch.autograd.grad(value, leaves, retain_graph=not last, allow_unused=True)
         gradients.append(
             {
                 name: torch.zeros_like(leaf) if gradient is None else gradient
@@ -172,3 +175,8 @@ def _differentiate(
         gradients[-1] = {name: g.to(values.dtype) for name, g in gradients[-1].items()}
     detached = {name: replace(f, values=f.values.detach()) for name, f in features.items()}
     return _Derivatives(game, chosen, rivals, detached, values.detach(), gradients)
+
+
+def _recordable(tensor: Tensor) -> Tensor:
+    """A tensor made in inference_mode cannot be saved for a backward pass; its copy can."""
+    return tensor.clone() if tensor.is_inference() else tensor

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from math import factorial
 
@@ -32,7 +33,7 @@ def shapley(v: Tensor) -> Tensor:
             for size in (row.bit_count() for row in without)
         ]
         gains = v[[row | 1 << player for row in without]] - v[without]
-        values.append(torch.tensordot(v.new_tensor(weights), gains, dims=1))
+        values.append(_weighted(weights, gains))
     return torch.stack(values, dim=-1)
 
 
@@ -70,14 +71,19 @@ def pair_interactions(v: Tensor) -> dict[tuple[int, int], Tensor]:
             factorial(size) * factorial(count - size - 2) / factorial(count - 1)
             for size in (row.bit_count() for row in without)
         ]
-        gains = (
-            v[[row | 1 << i | 1 << j for row in without]]
-            - v[[row | 1 << i for row in without]]
-            - v[[row | 1 << j for row in without]]
-            + v[without]
-        )
-        result[i, j] = torch.tensordot(v.new_tensor(weights), gains, dims=1)
+        with_j = [row | 1 << j for row in without]
+        beside_j = v[[row | 1 << i for row in with_j]] - v[with_j]
+        alone = v[[row | 1 << i for row in without]] - v[without]
+        # A difference of gains, so that a player who changes nothing interacts by exactly 0.
+        gains = beside_j - alone
+        result[i, j] = _weighted(weights, gains)
     return result
+
+
+def _weighted(weights: Sequence[float], gains: Tensor) -> Tensor:
+    # Not a matrix product: under the caller's autocast that would run in half precision.
+    column = gains.new_tensor(weights).reshape(-1, *(1,) * (gains.dim() - 1))
+    return (column * gains).sum(0)
 
 
 def _without(count: int, players: int) -> list[int]:

@@ -41,7 +41,8 @@ def on_scale(
         Integer [B, K], see `rivals_of`; needed for ``"contrast"`` only.
     """
     check_scale(scale)
-    values = scores.to(torch.promote_types(scores.dtype, torch.float32), copy=True)
+    whole = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    values = whole.clone()
     categorical = columns(labels, "categorical")
     logits = values[..., categorical]
     if categorical and scale == "clr":
@@ -54,9 +55,9 @@ def on_scale(
                 got="None",
                 mend="pass rivals_of(scores, labels, against)",
             )
-        values[..., categorical] = (
-            logits - values.gather(-1, rivals.expand(values.shape))[..., categorical]
-        )
+        # From the copy that is not written to, or no gradient could pass.
+        rival = whole.gather(-1, rivals.expand(whole.shape))[..., categorical]
+        values[..., categorical] = logits - rival
     elif categorical and scale == "log-odds":
         own = torch.eye(len(categorical), dtype=torch.bool, device=values.device)
         others = logits[..., None, :].expand(*logits.shape, len(categorical))

@@ -124,7 +124,7 @@ class Explanation:
     def values(self, scale: str | None = None, against: str = "rival") -> Tensor:
         """The table on a scale, [R, 2**M, N, K]; see `modalxai.attribution.scales.on_scale`."""
         rivals = rivals_of(self.scores[-1], self.labels, against)
-        return on_scale(self.draws, self.labels, scale or "clr", rivals)
+        return on_scale(self.draws, self.labels, "clr" if scale is None else scale, rivals)
 
     def shapley(
         self,
@@ -209,7 +209,7 @@ class Explanation:
         totals = index(values.movedim(1, 0)).masked_fill(~self.present[:, None, :], 0)
         count = totals.shape[0]
         spread = totals.std(0) / count**0.5 if count > 1 else torch.zeros_like(totals[0])
-        scale = scale or "clr"
+        scale = "clr" if scale is None else scale
         return Attribution(
             sample_ids=self.sample_ids,
             labels=tuple(self.labels[column] for column in chosen),
@@ -291,6 +291,13 @@ class Explanation:
             Nothing to merge, tables that differ in more than their samples, or one sample twice.
         """
         first = require_mergeable(parts)
+        if len(counts := {part.draws.shape[0] for part in parts}) > 1:
+            raise InputError(
+                "tables with different numbers of draws do not merge",
+                expected="as many draws in each",
+                got=str(sorted(counts)),
+                mend="explain all samples with the same draws",
+            )
         names = list(dict.fromkeys(name for part in parts for name in part.columns))
         columns = {
             name: tuple(

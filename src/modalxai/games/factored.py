@@ -125,10 +125,10 @@ class ModelGame:
                 got=repr(draws),
                 mend="1 for constant removals, tens for random ones",
             )
-        if absent := [name for name in model.modalities if name not in batch]:
+        if absent := [name for name in (*model.modalities, "ids") if name not in batch]:
             raise InputError(
                 f"a batch without {absent}",
-                expected=f"inputs for {list(model.modalities)}",
+                expected=f"inputs for {list(model.modalities)}, and ids",
                 got=f"keys {list(batch)}",
                 mend="make batches with model.collate",
             )
@@ -201,13 +201,7 @@ class ModelGame:
         return game
 
     def _units(self, modality: str, asked: str | Spans) -> Spans:
-        if modality not in self.modalities:
-            raise InputError(
-                f"players of the unknown modality {modality!r}",
-                expected=f"some of {list(self.modalities)}",
-                got=repr(modality),
-                mend="use the model's names",
-            )
+        self._require(modality)
         if self.level == "input" and self._removal[modality] in OUTPUT:
             raise RemovalError(
                 f"{self._removal[modality]!r} removes {modality!r} as a whole, not its parts",
@@ -226,6 +220,13 @@ class ModelGame:
                 )
             with no_trace(self._model):
                 return self._named(modality, encoder.units(self._batch[modality], asked))
+        if not isinstance(asked, Spans):
+            raise InputError(
+                f"players of {modality!r} that are none",
+                expected="a kind of unit that the encoder offers, or mx.Spans",
+                got=type(asked).__name__,
+                mend='write divide({"text": "word"}), for example',
+            )
         unit = self.encode(modality).spans.unit
         if asked.unit != unit or asked.start.shape[0] != len(self.sample_ids):
             raise InputError(
@@ -258,8 +259,9 @@ class ModelGame:
         StaleGameError
             The weights have changed since the game was made.
         InputError
-            A mask of the wrong type or shape.
+            An unknown modality, or a mask of the wrong type or shape.
         """
+        self._require(modality)
         self._refuse_stale()
         with no_trace(self._model):
             if keep is None:
@@ -269,10 +271,20 @@ class ModelGame:
             return self._encodings[modality].features(keep.to(self._model.device))
 
     def fuse(self, features: Mapping[str, Features]) -> Prediction:
-        """The fusion alone, in eval mode; gradients flow if the caller records them."""
+        """The fusion alone, in eval mode; gradients flow if the caller records them.
+
+        Raises
+        ------
+        StaleGameError
+            The weights have changed since the game was made.
+        InputError
+            Scores that are not finite.
+        """
         self._refuse_stale()
         with no_trace(self._model, gradients=True):
-            return self._model.fuse(features)
+            prediction = self._model.fuse(features)
+        self._require_finite(prediction.scores)
+        return prediction
 
     def reference(self, modality: str) -> Tensor:
         """h0, broadcastable to [B, T, D]: what the vectors are compared with.
@@ -285,6 +297,7 @@ class ModelGame:
         InputError
             None of these is to be had.
         """
+        self._require(modality)
         how, fusion = self._removal[modality], self._model.fusion
         if how == "absent" and isinstance(fusion, Split):
             return fusion.missing[modality].detach()
@@ -347,15 +360,7 @@ class ModelGame:
                 {name: _spread(place, shape).reshape(-1) for name, place in places.items()}
             )
         scores = scores.reshape(*shape, len(self.labels))
-        if not torch.isfinite(scores).all():
-            finite = torch.isfinite(scores).movedim(-2, 0).flatten(1).all(1)
-            bad = self.sample_ids[int((~finite).nonzero()[0])]
-            raise InputError(
-                f"sample {bad!r}: the model returned scores that are not finite",
-                expected="finite scores for every coalition",
-                got="NaN or infinity",
-                mend="check the model's weights, and its precision",
-            )
+        self._require_finite(scores)
         return scores
 
     def _join(self, places: dict[str, Tensor]) -> Tensor:
@@ -379,6 +384,27 @@ class ModelGame:
         if not isinstance(keep, Tensor) or keep.dtype != torch.bool or keep.shape[-2:] != shape:
             raise _bad_keep(modality, f"bool [..., {shape[0]}, {shape[1]}]", keep)
         return keep.to(self._model.device)
+
+    def _require(self, modality: str) -> None:
+        if modality not in self.modalities:
+            raise InputError(
+                f"unknown modality {modality!r}",
+                expected=f"one of {list(self.modalities)}",
+                got=repr(modality),
+                mend="use the model's names",
+            )
+
+    def _require_finite(self, scores: Tensor) -> None:
+        finite = torch.isfinite(scores)
+        if not finite.all():
+            rows = finite.movedim(-2, 0).flatten(1).all(1)
+            bad = self.sample_ids[int((~rows).nonzero()[0])]
+            raise InputError(
+                f"sample {bad!r}: the model returned scores that are not finite",
+                expected="finite scores for every coalition",
+                got="NaN or infinity",
+                mend="check the model's weights, and its precision",
+            )
 
     def _refuse_stale(self) -> None:
         if not self._fingerprint.matches(self._model):

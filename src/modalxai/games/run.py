@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -13,7 +13,7 @@ from modalxai.games.background import Background, Data, batches
 from modalxai.games.bank import References
 from modalxai.games.factored import ModelGame
 from modalxai.model import EmotionModel
-from modalxai.trace import Fingerprint
+from modalxai.trace import Fingerprint, no_trace
 
 
 def explain(
@@ -69,31 +69,46 @@ def explain(
     known = None if background is None else Background.of(inner, background, batch_size)
     references = References()
     fingerprint = Fingerprint(inner)
-    parts = []
+    parts: list[Explanation] = []
+    seen: set[str] = set()
     source = batches(inner, data, batch_size)
     if progress:
         from tqdm import tqdm
 
         source = tqdm(source, desc="explain", unit="batch")
-    for batch in source:
-        game = ModelGame.make(
-            inner,
-            batch,
-            removal=removal,
-            level=level,
-            background=known,
-            draws=draws,
-            seed=seed,
-            references=references,
-            fingerprint=fingerprint,
-        )
-        targets = batch.to(inner.device).targets if "targets" in batch else None
-        parts.append(Explanation.of(game, targets, batch.columns))
+    with no_trace(inner):  # a loader draws from torch's generator, too
+        for batch in source:
+            game = ModelGame.make(
+                inner,
+                batch,
+                removal=removal,
+                level=level,
+                background=known,
+                draws=draws,
+                seed=seed,
+                references=references,
+                fingerprint=fingerprint,
+            )
+            _refuse_twice(seen, batch.ids)
+            targets = batch.to(inner.device).targets if "targets" in batch else None
+            parts.append(Explanation.of(game, targets, batch.columns))
     if not parts:
         raise InputError(
             "nothing to explain", expected="one sample or more", got="none", mend="check the data"
         )
     return Explanation.merge(parts)
+
+
+def _refuse_twice(seen: set[str], ids: Sequence[str]) -> None:
+    """Before the work, not after it: `Explanation.merge` would refuse the whole corpus."""
+    if twice := sorted(seen.intersection(ids)):
+        raise InputError(
+            "two samples share an id",
+            expected="different ids over all batches",
+            got=f"{twice[:5]} twice or more",
+            mend='give every sample its own "id" (a loader names those without one per batch)',
+        )
+    seen.update(ids)
 
 
 def unwrap(model: Any) -> EmotionModel:
