@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modalxai import audio
-from modalxai.encoders.blocks import SelfAttentionBlock, positions
+from modalxai.blocks import SelfAttentionBlock, positions
 from modalxai.encoders.mel_cnn import MelCnnEncoder
 from modalxai.errors import CheckpointError, InputError, RemovalError
 from modalxai.types import Audio, Inputs, Spans

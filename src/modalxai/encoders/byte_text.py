@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from modalxai import masking
+from modalxai.blocks import SelfAttentionBlock, positions
 from modalxai.encoders import text_units
-from modalxai.encoders.blocks import SelfAttentionBlock, positions
 from modalxai.errors import InputError, each
 from modalxai.pretrained import Pretrained
 from modalxai.types import Features, Inputs, Spans

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modalxai import audio, masking
-from modalxai.encoders.blocks import SelfAttentionBlock, positions
+from modalxai.blocks import SelfAttentionBlock, positions
 from modalxai.encoders.trainable import PartlyTrainable, Trainable
 from modalxai.encoders.waveforms import (
     WaveformCollate,

@@ -1,6 +1,15 @@
 """Fusions: all modalities' vectors to scores, head included."""
 
+from modalxai.fusion.crossmodal import CrossmodalTransformer
 from modalxai.fusion.late import LateFusion
+from modalxai.fusion.meta_attention import MetaAttention
 from modalxai.fusion.shallow import ShallowFusion
+from modalxai.fusion.transformer import FusionTransformer
 
-__all__ = ["LateFusion", "ShallowFusion"]
+__all__ = [
+    "CrossmodalTransformer",
+    "FusionTransformer",
+    "LateFusion",
+    "MetaAttention",
+    "ShallowFusion",
+]

@@ -1,4 +1,4 @@
-"""The transformer layer that the small encoders share, and the positions they add before it."""
+"""The transformer layer that encoders and fusions share, and the positions added before it."""
 
 from __future__ import annotations
 
