@@ -188,8 +188,10 @@ def test_duplicated_ids_empty_lists_and_bare_samples_are_refused():
     model = _model()
     with pytest.raises(InputError, match=r"share an id[\s\S]*u0"):
         model.predict([*_samples(1), *_samples(1)])
-    with pytest.raises(InputError, match="nothing to collate"):
+    with pytest.raises(InputError, match="nothing to predict"):
         model.predict([])
+    with pytest.raises(InputError, match="nothing to collate"):
+        model.collate([])
     with pytest.raises(InputError, match="not in a list"):
         model.collate(_samples()[0])
     with pytest.raises(InputError, match="no sample"):

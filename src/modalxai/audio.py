@@ -25,6 +25,10 @@ from modalxai.types import Audio, Spans
 
 FULL_SCALE_LIMIT = 32.0
 """A float waveform whose peak lies above this is not at full scale 1.0."""
+LOWEST_RATE = 1000
+"""Hertz: a lower rate is meant in kilohertz, or no speech."""
+MOST_PHASES = 4000
+"""Limit of the resampling filter's phases: at 44099 Hz it would take 12 GB."""
 CROSSFADE = 0.005
 """Seconds over which a removed stretch fades in and out, so that its edges do not click."""
 MEL_FLOOR = -8.0
@@ -81,12 +85,21 @@ def prepare(raw: Audio | str | Path, sample_rate: int, shortest: int = 1) -> Ten
         )
     waveform = _mono(_float(audio.waveform), audio.channel)
     rate = audio.sample_rate
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate <= 0:
+    whole = isinstance(rate, int | np.integer) and not isinstance(rate, bool)
+    if rate is None or not whole or rate < LOWEST_RATE:
         raise InputError(
             "a missing or impossible sample rate",
-            expected="a positive whole number of hertz",
+            expected=f"a whole number of hertz from {LOWEST_RATE}",
             got=repr(rate),
             mend="give the rate the recording was made at: mx.Audio(waveform, 16_000)",
+        )
+    if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_PHASES:
+        raise InputError(
+            "a sample rate too unlike the encoder's to convert",
+            expected=f"a rate that has a large divisor in common with {sample_rate}, as 8000, "
+            "22050, 44100 and 48000 have",
+            got=str(rate),
+            mend="check the rate, or resample the recording first",
         )
     if rate != sample_rate and waveform.numel():
         waveform = torchaudio().functional.resample(waveform, int(rate), sample_rate)
@@ -146,8 +159,8 @@ def _float(found: Any) -> Tensor:
 
 def _mono(waveform: Tensor, channel: Any) -> Tensor:
     if waveform.dim() == 1:
-        return waveform
-    if waveform.dim() != 2:
+        waveform = waveform[None]
+    if waveform.dim() != 2 or not waveform.shape[0]:
         raise InputError(
             "a waveform of the wrong shape",
             expected="[S], or [C, S] with the channels first",
@@ -166,7 +179,7 @@ def _mono(waveform: Tensor, channel: Any) -> Tensor:
         return waveform[0]
     if channel == "mean":
         return waveform.mean(0)
-    whole = isinstance(channel, int) and not isinstance(channel, bool)
+    whole = isinstance(channel, int | np.integer) and not isinstance(channel, bool)
     if not whole or not 0 <= channel < count:
         raise InputError(
             "several channels and no choice among them"

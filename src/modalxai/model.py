@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import torch
 from torch import nn
 
 from modalxai import masking, plugins, storage
+from modalxai.batching import Data, batches, one_batch
 from modalxai.collate import SampleCollate
 from modalxai.encoders.trainable import settle
 from modalxai.errors import CheckpointError, InputError, PluginError
-from modalxai.protocols import Encoder, Fusion, Samples
+from modalxai.protocols import Encoder, Fusion
 from modalxai.trace import no_trace
-from modalxai.types import RESERVED, Batch, Features, Inputs, Labels, Prediction, Sample
+from modalxai.types import RESERVED, Features, Inputs, Labels, Prediction
 
 if TYPE_CHECKING:
-    from modalxai.games import Data, ModelGame
+    from modalxai.fusion.late import Combine
+    from modalxai.games import ModelGame
+    from modalxai.training.transfer import Loaded
 
 FORMAT = 1
 
@@ -71,7 +74,8 @@ class EmotionModel(nn.Module):
                 got=f"dims={dict(fusion.dims)}",
                 mend="make the fusion with dims={name: encoder.dim for each encoder}",
             )
-        if not 0 <= modality_dropout < 1:
+        number = isinstance(modality_dropout, int | float)
+        if not number or not 0 <= modality_dropout < 1:
             raise InputError(
                 "modality_dropout out of range",
                 expected="a probability in [0, 1)",
@@ -175,38 +179,36 @@ class EmotionModel(nn.Module):
         """Scores [B, K] of a batch from `collate`."""
         return self.fuse(self.encode(batch))
 
-    def predict(
-        self, samples: Sample | Samples | Batch, batch_size: int = 16
-    ) -> Prediction:
+    def predict(self, samples: Data, batch_size: int = 16) -> Prediction:
         """Scores of one sample or many, in eval mode, without gradients, leaving no trace.
 
         Parameters
         ----------
         samples
-            A sample, a sequence of samples, or a batch.
+            A sample, samples (a list or a Dataset), a batch, or a loader of batches.
         batch_size
             Samples encoded at once; it does not change the result.
+
+        Raises
+        ------
+        InputError
+            No sample, or one that cannot be used; it is named.
         """
         with no_trace(self):
-            scores = [
-                self(batch.to(self.device)).scores for batch in self._batches(samples, batch_size)
-            ]
+            made = batches(self.collate, samples, batch_size)
+            scores = [self(batch.to(self.device)).scores for batch in made]
+        if not scores:
+            raise InputError(
+                "nothing to predict",
+                expected="one sample or more",
+                got="none",
+                mend="check the data",
+            )
         return Prediction(torch.cat(scores), self.labels)
-
-    def _batches(
-        self, samples: Sample | Samples | Batch, batch_size: int
-    ) -> Iterator[Batch]:
-        if isinstance(samples, Batch):
-            yield samples
-            return
-        many = [samples] if isinstance(samples, Mapping) else samples
-        for start in range(0, max(1, len(many)), batch_size):
-            stop = min(start + batch_size, len(many))
-            yield self.collate([many[index] for index in range(start, stop)])
 
     def game(
         self,
-        data: Batch | Sample | Samples,
+        data: Data,
         *,
         removal: str | Mapping[str, str] | None = None,
         level: str = "input",
@@ -220,7 +222,7 @@ class EmotionModel(nn.Module):
         """
         from modalxai.games import ModelGame
 
-        batch = data if isinstance(data, Batch) else self.collate(_listed(data))
+        batch = one_batch(self.collate, data)
         return ModelGame.make(
             self, batch, removal=removal, level=level, background=background, draws=draws, seed=seed
         )
@@ -234,6 +236,7 @@ class EmotionModel(nn.Module):
             A part whose class no plugin offers, so that nobody could rebuild it.
         """
         folder = Path(folder)
+        storage.require_folder(folder)
         parts: dict[str, Any] = {f"encoders/{name}": self.encoder(name) for name in self.modalities}
         parts["fusion"] = self.fusion
         found = {place: plugins.origin(part) for place, part in parts.items()}
@@ -251,6 +254,73 @@ class EmotionModel(nn.Module):
         }
         storage.write_json(folder / "config.json", record)
 
+    def load_encoder(self, modality: str, folder: str | Path) -> Loaded:
+        """Transfer: one encoder's weights from another model, a regressor for example.
+
+        Parameters
+        ----------
+        modality
+            Whose encoder it is, here and in the saved model.
+        folder
+            What `save_pretrained` of a model or of an encoder wrote.
+
+        Returns
+        -------
+        Loaded
+            What was loaded, from where.
+
+        Raises
+        ------
+        InputError
+            No modality of this model.
+        CheckpointError
+            Nothing there, or another architecture; each difference is named, and nothing loaded.
+        """
+        from modalxai.training.transfer import load_encoder
+
+        if modality not in self.encoders:
+            raise InputError(
+                f"an encoder for the unknown modality {modality!r}",
+                expected=f"one of {list(self.modalities)}",
+                got=repr(modality),
+                mend="use the model's names",
+            )
+        return load_encoder(modality, self.encoders[modality], folder)
+
+    @classmethod
+    def combine(
+        cls,
+        folders: Mapping[str, str | Path],
+        combine: Combine | Mapping[str, float] = "mean",
+        modality_dropout: float | None = None,
+    ) -> Self:
+        """Late fusion of models that were trained alone.
+
+        Parameters
+        ----------
+        folders
+            By modality a saved model with that modality alone and the fusion "late".
+        combine
+            How their log-probabilities are combined, see `modalxai.fusion.LateFusion`.
+        modality_dropout
+            See the class; the least of the models' own for ``None``, since "absent" is only what
+            each of them has seen.
+
+        Raises
+        ------
+        CheckpointError
+            A folder that is no model of that modality alone, labels that do not agree, or a model
+            with another fusion than "late".
+        """
+        from modalxai.training.transfer import late_fusion
+
+        models = {name: cls.from_pretrained(folder) for name, folder in folders.items()}
+        fusion = late_fusion({name: model.fusion for name, model in models.items()}, combine)
+        if modality_dropout is None:
+            modality_dropout = min(model.modality_dropout for model in models.values())
+        encoders = {name: model.encoder(name) for name, model in models.items()}
+        return cls(encoders, fusion, modality_dropout)
+
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Rebuild a model that `save_pretrained` wrote; each part by the plugin that made it.
@@ -267,8 +337,8 @@ class EmotionModel(nn.Module):
         try:
             version, names = record["format"], [str(name) for name in record["modalities"]]
             dropout, parts = float(record["modality_dropout"]), record["parts"]
-            asked = {name: parts[f"encoders/{name}"] for name in names}
-            fusion = parts["fusion"]
+            asked = {name: _Maker(**parts[f"encoders/{name}"]) for name in names}
+            fusion = _Maker(**parts["fusion"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{folder / 'config.json'} is no model's config",
@@ -293,8 +363,16 @@ class EmotionModel(nn.Module):
         return cls(encoders, plugins.create("fusion", fuser, checkpoint=folder / "fusion"), dropout)
 
 
-def _maker(group: str, part: Mapping[str, str]) -> str:
-    name, package, version = str(part["plugin"]), part["package"], part["version"]
+class _Maker(NamedTuple):
+    """Who made a part."""
+
+    plugin: str
+    package: str
+    version: str
+
+
+def _maker(group: str, part: _Maker) -> str:
+    name, package, version = part
     if name in plugins.available(group) and plugins.inspect(group, name).package == package:
         return name
     found = (
@@ -310,7 +388,3 @@ def _maker(group: str, part: Mapping[str, str]) -> str:
         if version
         else f"register its class first: mx.plugins.register({group!r}, {name!r}, ...)",
     )
-
-
-def _listed(data: Any) -> list[Sample]:
-    return [data] if isinstance(data, Mapping) else [data[index] for index in range(len(data))]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from modalxai import storage
-from modalxai.errors import CheckpointError
+from modalxai.errors import CheckpointError, ModalxaiError
 
 
 class Pretrained(nn.Module):
@@ -45,12 +45,21 @@ class Pretrained(nn.Module):
         with torch.random.fork_rng(devices=[]):
             try:
                 part = cls.from_settings(config)
-            except (TypeError, KeyError) as error:
-                raise CheckpointError(
-                    f"{folder / 'config.json'} does not fit {cls.__name__}",
-                    expected="the settings that its save_pretrained wrote",
-                    got=str(error),
-                    mend="load the folder with the class that saved it",
-                ) from error
+            except ModalxaiError:
+                raise
+            except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+                raise _other(folder, cls, str(error)) from error
+        # A setting left to its default would load, and mean something else.
+        if differing := sorted(set(config) ^ set(part.settings())):
+            raise _other(folder, cls, f"settings missing or left over: {differing}")
         storage.load_weights(part, weights, str(folder))
         return part
+
+
+def _other(folder: Path, cls: type, got: str) -> CheckpointError:
+    return CheckpointError(
+        f"{folder / 'config.json'} does not fit {cls.__name__}",
+        expected="exactly the settings that its save_pretrained wrote",
+        got=got,
+        mend="load the folder with the class that saved it",
+    )

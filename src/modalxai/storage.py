@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from modalxai.errors import CheckpointError
+from modalxai.errors import CheckpointError, ModalxaiError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -107,8 +108,27 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], place: str) -
     module.load_state_dict(dict(weights), strict=True)
 
 
+def require_folder(folder: Path) -> None:
+    """Make a folder, with its parents, unless it is there.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be made: a file has its name, say.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be written to",
+            expected="a folder, or a place for one",
+            got=str(error),
+            mend="give another folder",
+        ) from error
+
+
 def _replace(path: Path, writer: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
@@ -125,6 +145,24 @@ def _listing(folder: Path) -> str:
         return f"no folder {folder}"
     names = sorted(path.name for path in folder.iterdir())
     return f"a folder with {names[:8]}" if names else "an empty folder"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a record lacks or holds too much becomes a CheckpointError that names the file."""
+    try:
+        yield
+    except ModalxaiError as error:
+        raise CheckpointError(
+            f"{path}: {error.wrong}", expected=error.expected, got=error.got, mend="write it again"
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is not what it should be",
+            expected="the record that save wrote, and the tensors written with it",
+            got=f"{type(error).__name__}: {error}",
+            mend="write it again",
+        ) from error
 
 
 def versions() -> dict[str, str]:

@@ -60,7 +60,8 @@ class Fingerprint:
 
 def _mark(model: nn.Module) -> tuple[list[tuple[int, int]], Tensor]:
     tensors = [*model.parameters(), *model.buffers()]
-    marks = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+    # A tensor made in inference_mode keeps no version.
+    marks = [(t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors]
     probes = []
     for tensor in tensors:
         flat = tensor.detach().reshape(-1)

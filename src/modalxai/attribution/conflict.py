@@ -12,6 +12,9 @@ from modalxai.attribution import indices
 from modalxai.errors import InputError
 from modalxai.types import Labels, columns
 
+ROUNDING = 1e-5
+"""Relative precision of float32 scores: a smaller lead is none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conflict:
@@ -29,7 +32,7 @@ class Conflict:
     leading
         Integer [N, M]: the label that each modality favours most once the empty coalition's
         score is taken off, so that two prior-driven answers do not count as agreement. -1 where
-        the sample lacks it.
+        the sample lacks it, or where it favours none.
     disagree
         Bool [N, P]: the two favour different labels.
     opposed
@@ -85,14 +88,18 @@ def find_conflict(
     logits = raw[..., categorical].to(table.dtype)
     alone = [1 << bit for bit in range(len(modalities))]
     gains = (table[:, alone] - table[:, :1]).mean(0)  # [M, N, C]
-    leading = gains.argmax(-1).T.masked_fill(~present, -1)  # [N, M]
+    best, second = gains.topk(2, dim=-1).values.unbind(-1)
+    # A modality that changes nothing, or moves two labels alike, favours none: rounding is no side.
+    clear = best - second > ROUNDING * table.abs().amax().clamp(min=1)
+    leading = gains.argmax(-1).masked_fill(~clear, -1).T.masked_fill(~present, -1)  # [N, M]
     shapley = indices.shapley(table.mean(0)).masked_fill(~present[:, None, :], 0)  # [N, C, M]
     total = shapley.abs().sum(-1)
     pairs = list(combinations(range(len(modalities)), 2))
     parts: list[tuple[Tensor, ...]] = []
     for i, j in pairs:
         both = present[:, i] & present[:, j]
-        differ = both & (leading[:, i] != leading[:, j])
+        sides = (leading[:, i] >= 0) & (leading[:, j] >= 0)
+        differ = both & sides & (leading[:, i] != leading[:, j])
         divergence = _jensen_shannon(logits[:, alone[i]], logits[:, alone[j]]).mean(0)
         contrast = _pick(logits, leading[:, i]) - _pick(logits, leading[:, j])  # [R, 2**M, N]
         nowhere = float("nan")

@@ -64,7 +64,10 @@ class FeatureDifference:
     h0 is the removed encoding where its units match, the fusion's ``missing`` vector under
     "absent", the background's mean under "mean".
 
-    Parameters as in `GradCAM`.
+    Parameters
+    ----------
+    scale, against
+        The score that is differentiated, see `modalxai.attribution.scales.on_scale`.
     """
 
     scale: Scale = "clr"

@@ -36,7 +36,13 @@ class ModalityAblation:
     """Leave one modality out, ``v(N) - v(N without m)``; the masking experiment, on ``scale``.
 
     It counts an interaction twice (synergy) or not at all (redundancy): read its residual.
-    Parameters as in `ModalityShapley`.
+
+    Parameters
+    ----------
+    scale
+        See `modalxai.attribution.scales.on_scale`.
+    against
+        With ``scale="contrast"``: ``"rival"`` or the name of a label.
     """
 
     scale: Scale = "clr"

@@ -57,6 +57,28 @@ class Explanation:
     columns: Mapping[str, tuple[Any, ...]]
     provenance: Provenance
 
+    def __post_init__(self) -> None:
+        samples, labels, modalities = len(self.sample_ids), len(self.labels), len(self.modalities)
+        draws = self.draws.shape[0] if self.draws.dim() else 0
+        shapes = {
+            "present": (self.present.shape, (samples, modalities)),
+            "draws": (self.draws.shape, (draws, 1 << modalities, samples, labels)),
+            "targets.values": (self.targets.values.shape, (samples, labels)),
+            "targets.mask": (self.targets.mask.shape, (samples, labels)),
+        }
+        shapes |= {
+            f"columns[{name!r}]": (torch.Size([len(values)]), (samples,))
+            for name, values in self.columns.items()
+        }
+        for field, (found, expected) in shapes.items():
+            if tuple(found) != expected or not draws:
+                raise InputError(
+                    f"an Explanation whose {field} has the wrong shape",
+                    expected=str(list(expected)),
+                    got=str(list(found)),
+                    mend="N, K and M are the lengths of sample_ids, labels and modalities",
+                )
+
     @classmethod
     def of(
         cls,
@@ -266,18 +288,20 @@ class Explanation:
         CheckpointError
             A file is missing or broken.
         """
-        record = storage.read_json(Path(folder) / "explanation.json")
-        tensors = storage.read_tensors(Path(folder) / "explanation.safetensors")
-        return cls(
-            sample_ids=tuple(record["sample_ids"]),
-            labels=tuple(Label(**label) for label in record["labels"]),
-            modalities=tuple(record["modalities"]),
-            present=tensors["present"],
-            draws=tensors["draws"],
-            targets=Targets(tensors["targets"], tensors["annotated"]),
-            columns={name: tuple(values) for name, values in record["columns"].items()},
-            provenance=Provenance(**record["provenance"]),
-        )
+        path = Path(folder) / "explanation.json"
+        record = storage.read_json(path)
+        tensors = storage.read_tensors(path.with_suffix(".safetensors"))
+        with storage.reading(path):
+            return cls(
+                sample_ids=tuple(record["sample_ids"]),
+                labels=tuple(Label(**label) for label in record["labels"]),
+                modalities=tuple(record["modalities"]),
+                present=tensors["present"],
+                draws=tensors["draws"],
+                targets=Targets(tensors["targets"], tensors["annotated"]),
+                columns={name: tuple(values) for name, values in record["columns"].items()},
+                provenance=Provenance(**record["provenance"]),
+            )
 
     @staticmethod
     def merge(parts: Sequence[Explanation]) -> Explanation:

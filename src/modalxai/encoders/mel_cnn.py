@@ -93,6 +93,22 @@ class MelCnnEncoder(WaveformRemoval, PartlyTrainable, Pretrained):
             name: value for name, value in locals().items() if name not in ("self", "__class__")
         } | {"strides": list(strides)}
         _check(mels, fmin, fmax, sample_rate, layers, kernel, strides)
+        for name, least, number in (
+            ("dim", 1, dim),
+            ("channels", 1, channels),
+            ("attention_layers", 0, attention_layers),
+        ):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise InputError(
+                    f"impossible {name}",
+                    expected=f"a whole number from {least}",
+                    got=repr(number),
+                    mend="leave the default, or choose a value in the range",
+                )
+        if not 0 <= dropout < 1:
+            raise InputError(
+                "impossible dropout", expected="[0, 1)", got=repr(dropout), mend="0.1, for example"
+            )
         for name, value in (("window", window), ("hop", hop), ("segment_seconds", segment_seconds)):
             check_positive(name, value)
         self.dim = dim

@@ -136,7 +136,8 @@ class WaveformRemoval:
 
 def frame_count(frames: audio.Frames, samples: int) -> int:
     """Frames of a padded row, at least 1, so that a batch of missing clips has an axis."""
-    return max(1, int(frames.counts(torch.tensor(samples))))
+    # In whole numbers, not tensors: torch.export cannot guard on a tensor's value.
+    return max(1, (samples - 2 * frames.offset - frames.field) // frames.stride + 1)
 
 
 def check_offered(name: str, offered: Sequence[str], what: str) -> None:

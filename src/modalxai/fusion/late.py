@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -40,14 +41,11 @@ class LateFusion(PooledFusion):
         combine: Combine | Mapping[str, float] = "mean",
     ) -> None:
         super().__init__(dims, labels, pool)
-        if not (
-            combine in ("mean", "learned")
-            if isinstance(combine, str)
-            else set(combine) == set(dims)
-        ):
+        named = isinstance(combine, str)
+        if combine not in ("mean", "learned") if named else not _weights(combine, dims):
             raise InputError(
                 "unknown way to combine the heads",
-                expected=f"'mean', 'learned' or a weight for each of {list(dims)}",
+                expected=f"'mean', 'learned' or a finite weight for each of {list(dims)}",
                 got=repr(combine),
                 mend='write combine={"audio": 0.6, "text": 0.4}, for example',
             )
@@ -86,3 +84,11 @@ class LateFusion(PooledFusion):
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments as json values."""
         return super().settings() | {"combine": self.combine}
+
+
+def _weights(combine: Any, dims: Mapping[str, int]) -> bool:
+    return (
+        isinstance(combine, Mapping)
+        and set(combine) == set(dims)
+        and all(isinstance(w, int | float) and math.isfinite(w) for w in combine.values())
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modalxai.errors import InputError
 from modalxai.fusion.pooled import Pool, PooledFusion
 from modalxai.types import Label, Prediction
 
@@ -38,6 +39,14 @@ class ShallowFusion(PooledFusion):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(dims, labels, pool)
+        whole = isinstance(hidden, int) and hidden >= 0
+        if not whole or not 0 <= dropout < 1:
+            raise InputError(
+                "a setting of the fusion out of its range",
+                expected="hidden a whole number from 0, dropout in [0, 1)",
+                got=f"{hidden=}, {dropout=}",
+                mend="leave the default, or choose a value in the range",
+            )
         self.hidden = hidden
         width = hidden or len(self.labels)
         self.maps = nn.ModuleDict(

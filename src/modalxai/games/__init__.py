@@ -1,6 +1,7 @@
 """Games of a model: its score with some of its players removed, each part encoded once."""
 
-from modalxai.games.background import Background, Data
+from modalxai.batching import Data
+from modalxai.games.background import Background
 from modalxai.games.factored import ModelGame
 from modalxai.games.run import explain
 

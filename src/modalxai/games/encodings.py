@@ -123,6 +123,12 @@ class Encodings:
             return self._masked(rows, kept)
         return self._encode(self._removed(rows, kept, 0))
 
+    def nothing_left(self) -> list[Features]:
+        """Everything removed, [B, T, D], once per draw; a missing modality stays missing."""
+        rows = torch.arange(len(self._sample_ids), device=self._model.device)
+        nothing = self._effective(torch.zeros_like(self.units.mask))
+        return [self._encode(self._removed(rows, nothing, draw)) for draw in range(self._draws)]
+
     def place(self, keep: Tensor) -> Tensor:
         """Where in `rows` each coalition of ``keep``, bool [..., B, U], lies: [R, ..., B]."""
         samples = len(self._sample_ids)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from modalxai import storage
+from modalxai.batching import Data
 from modalxai.errors import InputError, RemovalError, StaleGameError
-from modalxai.games.background import Background, Data
+from modalxai.games.background import Background
 from modalxai.games.bank import References, row_bytes, take
 from modalxai.games.encodings import Encodings
 from modalxai.games.removal import OUTPUT, resolve
@@ -125,6 +126,10 @@ class ModelGame:
                 got=repr(draws),
                 mend="1 for constant removals, tens for random ones",
             )
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InputError(
+                "a seed that is none", expected="a whole number", got=repr(seed), mend="0, say"
+            )
         if absent := [name for name in (*model.modalities, "ids") if name not in batch]:
             raise InputError(
                 f"a batch without {absent}",
@@ -227,6 +232,13 @@ class ModelGame:
                 got=type(asked).__name__,
                 mend='write divide({"text": "word"}), for example',
             )
+        if not (torch.isfinite(asked.start).all() and torch.isfinite(asked.end).all()):
+            raise InputError(
+                f"spans of {modality!r} that are not finite",
+                expected="finite starts and ends",
+                got="NaN or infinity",
+                mend="give padding the same start and end, 0 say",
+            )
         unit = self.encode(modality).spans.unit
         if asked.unit != unit or asked.start.shape[0] != len(self.sample_ids):
             raise InputError(
@@ -290,7 +302,8 @@ class ModelGame:
         """h0, broadcastable to [B, T, D]: what the vectors are compared with.
 
         The fusion's ``missing`` vector under "absent", the background's mean under "mean", the
-        removed encoding otherwise where its units match, else the background's mean.
+        removed encoding otherwise where its units match (the mean over its draws), else the
+        background's mean.
 
         Raises
         ------
@@ -303,12 +316,10 @@ class ModelGame:
             return fusion.missing[modality].detach()
         if how not in OUTPUT:
             full = self.encode(modality)
-            nothing = torch.zeros(
-                self.players[modality].start.shape, dtype=torch.bool, device=full.mask.device
-            )
-            removed = self.encode(modality, nothing)
-            if removed.mask.shape == full.mask.shape and torch.equal(removed.mask, full.mask):
-                return removed.values
+            with no_trace(self._model):
+                removed = self._encodings[modality].nothing_left()
+            if all(torch.equal(one.mask, full.mask) for one in removed):
+                return torch.stack([one.values for one in removed]).mean(0)
         if self._background is None:
             raise InputError(
                 f"no reference for the vectors of {modality!r}",
@@ -335,11 +346,11 @@ class ModelGame:
             not finite.
         """
         self._refuse_stale()
-        if set(keep) != set(self.modalities):
+        if not isinstance(keep, Mapping) or set(keep) != set(self.modalities):
             raise InputError(
                 "a coalition names other modalities than the model has",
                 expected=str(list(self.modalities)),
-                got=str(list(keep)),
+                got=str(list(keep)) if isinstance(keep, Mapping) else type(keep).__name__,
                 mend="give a mask for every modality",
             )
         checked = {name: self._checked(name, keep[name]) for name in self.modalities}
@@ -369,7 +380,7 @@ class ModelGame:
         rows = {name: self._encodings[name].rows for name in places}
         size = max(1, JOIN_BYTES // max(1, sum(row_bytes(bank) for bank in rows.values())))
         count = len(next(iter(places.values())))
-        scores = []
+        scores = [next(iter(places.values())).new_zeros(0, len(self.labels), dtype=torch.float32)]
         for start in range(0, count, size):
             chosen = {
                 name: take(rows[name], at[start : start + size]) for name, at in places.items()

@@ -45,6 +45,13 @@ def resolve(
             got=repr(level),
             mend='"input" removes and encodes again, "features" masks the encoders\' outputs',
         )
+    if not isinstance(removal, str | Mapping | None):
+        raise RemovalError(
+            "a removal of the wrong type",
+            expected="one name for all modalities, or a name for each",
+            got=repr(removal),
+            mend='write removal={"text": "mask", "audio": "silence"}, for example',
+        )
     named = (
         dict.fromkeys(model.modalities, removal)
         if isinstance(removal, str)

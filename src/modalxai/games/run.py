@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from modalxai.attribution import Explanation
+from modalxai.batching import Data, batches
 from modalxai.errors import InputError
-from modalxai.games.background import Background, Data, batches
+from modalxai.games.background import Background
 from modalxai.games.bank import References
 from modalxai.games.factored import ModelGame
 from modalxai.model import EmotionModel
@@ -70,8 +71,7 @@ def explain(
     references = References()
     fingerprint = Fingerprint(inner)
     parts: list[Explanation] = []
-    seen: set[str] = set()
-    source = batches(inner, data, batch_size)
+    source = batches(inner.collate, data, batch_size)
     if progress:
         from tqdm import tqdm
 
@@ -89,7 +89,6 @@ def explain(
                 references=references,
                 fingerprint=fingerprint,
             )
-            _refuse_twice(seen, batch.ids)
             targets = batch.to(inner.device).targets if "targets" in batch else None
             parts.append(Explanation.of(game, targets, batch.columns))
     if not parts:
@@ -99,23 +98,13 @@ def explain(
     return Explanation.merge(parts)
 
 
-def _refuse_twice(seen: set[str], ids: Sequence[str]) -> None:
-    """Before the work, not after it: `Explanation.merge` would refuse the whole corpus."""
-    if twice := sorted(seen.intersection(ids)):
-        raise InputError(
-            "two samples share an id",
-            expected="different ids over all batches",
-            got=f"{twice[:5]} twice or more",
-            mend='give every sample its own "id" (a loader names those without one per batch)',
-        )
-    seen.update(ids)
-
-
 def unwrap(model: Any) -> EmotionModel:
-    """The EmotionModel inside DistributedDataParallel, DataParallel or ``torch.compile``."""
+    """The EmotionModel inside DistributedDataParallel, ``torch.compile`` or an Objective."""
     inner = model
     while not isinstance(inner, EmotionModel):
-        deeper = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+        # torch.compile, DistributedDataParallel and DataParallel, training.Objective
+        names = ("_orig_mod", "module", "model")
+        deeper = next((getattr(inner, name) for name in names if hasattr(inner, name)), None)
         if deeper is None:
             raise InputError(
                 "explain needs an EmotionModel",

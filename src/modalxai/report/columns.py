@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modalxai.annotations import annotate
 from modalxai.attribution import Explanation
 from modalxai.errors import InputError
-from modalxai.types import Labels, columns, select
+from modalxai.types import Labels, columns
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -97,8 +98,7 @@ def truth_of(explanation: Explanation, truth: str | Mapping[str, Any] | None) ->
     ----------
     truth
         ``"labels"``, the targets that travelled with the samples; the name of a column; ``{id:
-        value}``; or None. A value is a label's name (the labels of its kind become one-hot), a
-        mapping from label names to numbers, or None for unknown.
+        value}``; or None. For a value see `modalxai.annotations.annotate`.
 
     Raises
     ------
@@ -116,33 +116,11 @@ def truth_of(explanation: Explanation, truth: str | Mapping[str, Any] | None) ->
         known = np.zeros(values.shape, dtype=bool)
         for row, (name, value) in enumerate(zip(explanation.sample_ids, given, strict=True)):
             try:
-                _annotate(explanation.labels, value, values[row], known[row])
+                found = annotate(explanation.labels, value)
             except InputError as error:
                 raise error.at(f"truth of sample {name!r}", row) from error
+            values[row], known[row] = (part.numpy() for part in found)
     return Truth(values, known) if known.any() else None
-
-
-def _annotate(labels: Labels, value: Any, values: Floats, known: Bools) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        kind = labels[select(labels, [str(value)])[0]].kind
-        if kind == "dimensional":
-            raise InputError(
-                "the name of a dimensional label is no truth",
-                expected="a number for it",
-                got=repr(value),
-                mend='write {"valence": 0.3}',
-            )
-        known[columns(labels, kind)] = True
-        values[select(labels, [str(value)])] = 1.0
-        return
-    for name, number in value.items():
-        column = select(labels, [str(name)])[0]
-        values[column] = float(number)
-        known[column] = True
-        if labels[column].kind == "categorical":  # the others share its softmax
-            known[columns(labels, "categorical")] = True
 
 
 def predicted(scores: Floats, labels: Labels) -> NDArray[np.intp]:

@@ -50,7 +50,7 @@ class ShareRow:
     evidence_low, evidence_high
         By modality, interval of ``evidence``.
     net_share
-        By modality: ``mean phi_m / sum_n mean phi_n``; NaN where signs are mixed.
+        By modality: ``mean phi_m / sum_n mean phi_n``; NaN where the means differ in sign.
     interaction
         By pair: mean Shapley interaction over the samples that have both.
     residual
@@ -187,7 +187,7 @@ def _row(
         evidence_low=_named(names, signed.low),
         evidence_high=_named(names, signed.high),
         net_share=_named(names, signed.estimate / net)
-        if evident and "mixed signs" not in flags and net
+        if evident and net and ((opposite >= 0).all() or (opposite <= 0).all())
         else nowhere,
         interaction={
             pair: _mean_where(values[chosen, stratum.column], _both(evidence, pair)[chosen])

@@ -219,8 +219,14 @@ class Attribution:
         CheckpointError
             A file is missing or broken.
         """
-        record = storage.read_json(Path(folder) / "attribution.json")
-        tensors = storage.read_tensors(Path(folder) / "attribution.safetensors")
+        path = Path(folder) / "attribution.json"
+        record = storage.read_json(path)
+        tensors = storage.read_tensors(path.with_suffix(".safetensors"))
+        with storage.reading(path):
+            return cls._rebuilt(record, tensors)
+
+    @classmethod
+    def _rebuilt(cls, record: dict[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         spans = {}
         for name, kept in record["spans"].items():
             fields: dict[str, Any] = {

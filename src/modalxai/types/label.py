@@ -64,6 +64,13 @@ def labels(*names: str, kind: LabelKind = "categorical") -> Labels:
 
 def check_labels(found: Sequence[Label]) -> None:
     """Refuse a set of labels that cannot head a model; see `labels` for the rules."""
+    if not all(isinstance(label, Label) for label in found):
+        raise InputError(
+            "labels of the wrong type",
+            expected="what mx.labels makes",
+            got=repr(list(found)),
+            mend='write mx.labels("anger", "joy", ...)',
+        )
     names = [label.name for label in found]
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise InputError(

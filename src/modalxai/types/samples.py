@@ -93,4 +93,14 @@ def _unflatten(values: Any, keys: Any) -> Batch:
     return Batch(zip(keys, values, strict=True))
 
 
-pytree.register_pytree_node(Batch, _flatten, _unflatten, serialized_type_name="modalxai.Batch")
+def _flatten_with_keys(batch: Batch) -> tuple[list[Any], Any]:
+    return [(pytree.MappingKey(key), value) for key, value in batch.items()], tuple(batch)
+
+
+pytree.register_pytree_node(
+    Batch,
+    _flatten,
+    _unflatten,
+    serialized_type_name="modalxai.Batch",
+    flatten_with_keys_fn=_flatten_with_keys,
+)

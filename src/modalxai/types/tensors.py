@@ -121,8 +121,17 @@ def _register(cls: type[Any], children: tuple[str, ...], context: tuple[str, ...
         fields = dict.fromkeys(children) | dict(zip(present, values, strict=True))
         return cls(**fields, **dict(zip(context, fixed, strict=True)))
 
+    def flatten_with_keys(node: Any) -> tuple[list[Any], Any]:
+        values, kept = flatten(node)
+        keys = [pytree.GetAttrKey(name) for name in kept[0]]
+        return list(zip(keys, values, strict=True)), kept
+
     pytree.register_pytree_node(
-        cls, flatten, unflatten, serialized_type_name=f"modalxai.{cls.__name__}"
+        cls,
+        flatten,
+        unflatten,
+        serialized_type_name=f"modalxai.{cls.__name__}",
+        flatten_with_keys_fn=flatten_with_keys,
     )
 
 

@@ -1,0 +1,104 @@
+"""Whatever holds samples, as batches: one sample, a list, a dataset, a batch, a loader."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from torch.utils.data import IterableDataset
+
+from modalxai.collate import SampleCollate
+from modalxai.errors import InputError
+from modalxai.protocols import Samples
+from modalxai.types import Batch, Sample
+
+Data = Batch | Sample | Samples | Iterable[Batch]
+"""What can be explained: a batch, a sample, samples (a list or a Dataset), a loader of batches."""
+
+
+def batches(collate: SampleCollate, data: Data, batch_size: int) -> Iterator[Batch]:
+    """Any `Data` as batches; samples without an id get their place in the whole as one.
+
+    Raises
+    ------
+    InputError
+        A batch size below 1, data that is none, or an id that occurs twice.
+    """
+    seen: set[str] = set()
+    for batch in _made(collate, data, batch_size):
+        ids = tuple(batch.get("ids", ()))
+        if twice := sorted(seen.intersection(ids)):
+            raise InputError(
+                "two samples share an id",
+                expected="different ids over all batches",
+                got=f"{twice[:5]} twice or more",
+                mend='give every sample its own "id" (a loader names those without one per batch)',
+            )
+        seen.update(ids)
+        yield batch
+
+
+def _made(collate: SampleCollate, data: Data, batch_size: int) -> Iterator[Batch]:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(
+            "batch_size out of range",
+            expected="a whole number from 1",
+            got=repr(batch_size),
+            mend="16 is a good start; the result does not depend on it",
+        )
+    if isinstance(data, Mapping):
+        whole = isinstance(data, Batch) or "ids" in data
+        yield Batch(data) if whole else collate([_named(data, 0)])
+        return
+    pending: list[Sample] = []
+    for index, item in enumerate(_items(data)):
+        if isinstance(item, Batch) or (isinstance(item, Mapping) and "ids" in item):
+            yield Batch(item)
+            continue
+        pending.append(_named(item, index))
+        if len(pending) == batch_size:
+            yield collate(pending)
+            pending = []
+    if pending:
+        yield collate(pending)
+
+
+def one_batch(collate: SampleCollate, data: Data) -> Batch:
+    """`Data` as a single batch.
+
+    Raises
+    ------
+    InputError
+        A loader of several batches, or no sample.
+    """
+    found = list(batches(collate, data, sys.maxsize))
+    if len(found) != 1:
+        raise InputError(
+            "a game is of one batch",
+            expected="a batch, a sample or samples",
+            got=f"{len(found)} batches",
+            mend="make a game for each batch, or use mx.explain for all of them",
+        )
+    return found[0]
+
+
+def _items(data: Any) -> Iterator[Any]:
+    iterates = isinstance(data, IterableDataset)  # torch gives it a __getitem__ that only raises
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not iterates:
+        # A map-style Dataset need not stop its own iteration, so it is indexed.
+        return (data[index] for index in range(len(data)))
+    if not isinstance(data, Iterable):
+        raise InputError(
+            "data that cannot be read",
+            expected="a sample, samples, a batch or a loader",
+            got=type(data).__name__,
+            mend="give a list of samples, for example",
+        )
+    return iter(data)
+
+
+def _named(sample: Any, index: int) -> Sample:
+    if isinstance(sample, Mapping) and sample.get("id") is None:
+        return {**sample, "id": f"#{index}"}
+    return cast("Sample", sample)
