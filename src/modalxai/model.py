@@ -239,7 +239,10 @@ class EmotionModel(nn.Module):
         storage.require_folder(folder)
         parts: dict[str, Any] = {f"encoders/{name}": self.encoder(name) for name in self.modalities}
         parts["fusion"] = self.fusion
-        found = {place: plugins.origin(part) for place, part in parts.items()}
+        # A wrapper (a feature cache) is no part of the model, and saves what it wraps.
+        found = {
+            place: plugins.origin(getattr(part, "wrapped", part)) for place, part in parts.items()
+        }
         for place, part in parts.items():
             part.save_pretrained(folder / place)
         record = {

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from modalxai.errors import InputError
+from modalxai.training import terms
+from modalxai.training.target_checks import check_shapes, check_values
+from modalxai.training.uncertainty import LearnedWeights
 from modalxai.types import KINDS, LabelKind, Labels, Prediction, Targets, check_labels, columns
 
-SHARE_TOLERANCE = 1e-2
-"""How far class shares may miss a sum of 1: DeepSpeed rounds targets to bfloat16, .002 off."""
+Regression = Literal["mse", "ccc"]
+REGRESSIONS = {"mse": terms.squared_error, "ccc": terms.discordance}
 
 
 class EmotionLoss(nn.Module):
-    """Cross-entropy, binary cross-entropy and squared error, each over what is annotated.
+    """Cross-entropy, binary cross-entropy and regression, each over what is annotated.
 
     Every kind of label gives one mean over its annotated samples (categorical) or cells (binary,
     dimensional) of the batch; the loss is their sum, weighted by ``task_weights``. What is not
@@ -41,10 +44,19 @@ class EmotionLoss(nn.Module):
         Share, 0 to below 1, of every categorical target that is spread evenly over the classes.
     task_weights
         Weight, 0 or more, by kind of label; a kind that is not named weighs 1, and 0 leaves a
-        kind out.
+        kind out. ``"learned"`` learns one weight per kind, see
+        `modalxai.training.uncertainty.LearnedWeights`: it needs ``labels``, and an optimizer that
+        holds the parameters of the loss too (those of an `Objective` are both).
     check
         Look at the values of the targets, which makes the host wait for the device once per step.
         Graphs captured by torch.compile never look.
+    gamma
+        Focus, 0 or more, of categorical and binary labels on what is not yet told well: the focal
+        loss of Lin et al. (2017), 2 in the paper; 0 turns it off.
+    dimensional
+        ``"mse"``, the squared error; ``"ccc"``, one minus the concordance correlation coefficient
+        of each label (see `modalxai.training.terms.discordance`), which is a property of a batch
+        and wants large ones; or the weight of each, ``{"mse": 0.5, "ccc": 1.0}``.
 
     Raises
     ------
@@ -67,19 +79,24 @@ class EmotionLoss(nn.Module):
         labels: Labels | None = None,
         class_weights: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
-        task_weights: Mapping[str, float] | None = None,
+        task_weights: Mapping[str, float] | Literal["learned"] | None = None,
         check: bool = True,
+        gamma: float = 0.0,
+        dimensional: Regression | Mapping[str, float] = "mse",
     ) -> None:
         super().__init__()
         self.labels = labels
         self.label_smoothing = _smoothing(label_smoothing)
-        self.task_weights = _task_weights(task_weights or {})
+        self.task_weights = _task_weights(task_weights)
         self.check = check
+        self.gamma = _gamma(gamma)
+        self.dimensional = _regressions(dimensional)
         # Not part of the state: a setting, not something learnt.
         self.register_buffer("class_weights", _class_weights(class_weights), persistent=False)
         if labels is not None:
             check_labels(labels)
             self._check_class_weights(labels)
+        self.learned = None if task_weights != "learned" else LearnedWeights(_kinds(labels))
 
     def forward(self, prediction: Prediction, targets: Targets) -> Tensor:
         """The loss of one batch.
@@ -97,7 +114,7 @@ class EmotionLoss(nn.Module):
         Returns
         -------
         Tensor
-            A single number, [], 0 or more.
+            A single number, [], 0 or more; of any sign with learned weights.
 
         Raises
         ------
@@ -106,7 +123,7 @@ class EmotionLoss(nn.Module):
             annotated values outside the ranges above; its ``index`` is the sample's row.
         """
         self._check_labels(prediction.labels)
-        _check_shapes(prediction, targets)
+        check_shapes(prediction, targets)
         if self.check and not torch.compiler.is_compiling():
             check_values(prediction.labels, targets)
         wide = torch.promote_types(prediction.scores.dtype, torch.float32)
@@ -118,13 +135,26 @@ class EmotionLoss(nn.Module):
                 found = columns(prediction.labels, kind)
                 if not found or not weight:
                     continue
-                cells = scores[:, found], values[:, found], targets.mask[:, found]
-                if kind == "categorical":
-                    part = categorical(*cells, self.class_weights, self.label_smoothing)
-                else:
-                    part = binary(*cells) if kind == "binary" else dimensional(*cells)
+                mask = targets.mask[:, found]
+                part = self._part(kind, scores[:, found], values[:, found], mask)
+                if self.learned is not None:
+                    part = self.learned(kind, part, mask.any())
                 total = total + weight * part
         return total
+
+    def _part(self, kind: LabelKind, scores: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        if kind == "categorical":
+            return terms.categorical(
+                scores, values, mask, self.class_weights, self.label_smoothing, self.gamma
+            )
+        if kind == "binary":
+            return terms.binary(scores, values, mask, self.gamma)
+        return torch.stack(
+            [
+                weight * REGRESSIONS[name](scores, values, mask)
+                for name, weight in self.dimensional.items()
+            ]
+        ).sum()
 
     def _check_labels(self, found: Labels) -> None:
         if self.labels is None:
@@ -148,118 +178,6 @@ class EmotionLoss(nn.Module):
             )
 
 
-def categorical(
-    scores: Tensor,
-    shares: Tensor,
-    mask: Tensor,
-    weights: Tensor | None = None,
-    smoothing: float = 0.0,
-) -> Tensor:
-    """Cross-entropy with class shares, all [B, C], averaged over the annotated samples.
-
-    ``torch.nn.functional.cross_entropy`` of the class numbers where the shares are one-hot, its
-    weighted mean and its label smoothing included. PyTorch divides by the weights for class
-    numbers but not for class shares; here the first rule holds for both.
-    """
-    known = mask.all(1)
-    # Filled before the softmax: nothing, not even a NaN, reaches the sum or the gradient.
-    scores, shares = scores.masked_fill(~known[:, None], 0), shares.masked_fill(~known[:, None], 0)
-    weight = None if weights is None else weights.to(scores.dtype)
-    losses = F.cross_entropy(
-        scores, shares, weight=weight, label_smoothing=smoothing, reduction="none"
-    )
-    counts = known.to(scores.dtype) if weight is None else shares @ weight
-    return _mean(losses.masked_fill(~known, 0), counts)
-
-
-def binary(scores: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy with logits, all [B, C], averaged over the annotated cells."""
-    scores, values = scores.masked_fill(~mask, 0), values.masked_fill(~mask, 0)
-    losses = F.binary_cross_entropy_with_logits(scores, values, reduction="none")
-    return _mean(losses.masked_fill(~mask, 0), mask.to(scores.dtype))
-
-
-def dimensional(scores: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """Squared error, all [B, C], averaged over the annotated cells."""
-    errors = (scores - values).masked_fill(~mask, 0)
-    return _mean(errors.square(), mask.to(scores.dtype))
-
-
-def _mean(losses: Tensor, counts: Tensor) -> Tensor:
-    count = counts.sum()
-    return losses.sum() / torch.where(count > 0, count, 1)
-
-
-def check_values(labels: Labels, targets: Targets) -> None:
-    """Refuse annotated values that their kind of label cannot have.
-
-    One look at the device; the rest happens only when something is wrong.
-
-    Raises
-    ------
-    InputError
-        Names the first faulty row, which is also its ``index``.
-    """
-    faults = _faults(labels, targets)
-    wrong = torch.stack([fault.any() for fault, _, _ in faults])
-    if not bool(wrong.any()):
-        return
-    fault, meaning, expected = faults[int(wrong.int().argmax())]
-    row = int(fault.int().argmax())
-    raise InputError(
-        meaning,
-        expected=expected,
-        got=f"row {row}: values {targets.values[row].tolist()}, mask {targets.mask[row].tolist()}",
-        mend="correct the labels of this sample, or set their mask to False",
-        index=row,
-    )
-
-
-def _faults(labels: Labels, targets: Targets) -> list[tuple[Tensor, str, str]]:
-    """Per rule: the rows that break it (bool [B]), what is wrong, what was expected."""
-    classes, tags, numbers = (columns(labels, kind) for kind in KINDS)
-    values, mask = targets.values.float(), targets.mask
-    known, shares = mask[:, classes], values[:, classes]
-    whole = known.all(1) & known.any(1)
-    # Written so that NaN, which compares False, counts as a fault.
-    fits = (shares >= 0).all(1) & ((shares.sum(1) - 1).abs() <= SHARE_TOLERANCE)
-    between = (values[:, tags] >= 0) & (values[:, tags] <= 1)
-    return [
-        (
-            known.any(1) & ~whole,
-            "only some of a sample's categorical labels are annotated",
-            "all of them or none",
-        ),
-        (whole & ~fits, "the class shares are no distribution", "0 or more each, 1 together"),
-        ((mask[:, tags] & ~between).any(1), "a binary label is out of range", "0 to 1"),
-        (
-            (mask[:, numbers] & ~values[:, numbers].isfinite()).any(1),
-            "a dimensional label is not finite",
-            "a finite number",
-        ),
-    ]
-
-
-def _check_shapes(prediction: Prediction, targets: Targets) -> None:
-    scores, (values, mask) = prediction.scores, targets
-    shape = [len(scores), len(prediction.labels)]
-    for name, tensor in (("scores", scores), ("target values", values), ("target mask", mask)):
-        if list(tensor.shape) != shape:
-            raise InputError(
-                f"the {name} do not fit the labels",
-                expected=f"shape [B, K] = {shape}",
-                got=str(list(tensor.shape)),
-                mend="give one row per sample and one column per label",
-            )
-    if mask.dtype != torch.bool or not scores.is_floating_point():
-        raise InputError(
-            "scores or targets of a wrong type",
-            expected="scores of a float type, mask of torch.bool",
-            got=f"{scores.dtype}, {mask.dtype}",
-            mend="write mask.bool(), True where a label is annotated",
-        )
-
-
 def _smoothing(label_smoothing: float) -> float:
     if not 0 <= label_smoothing < 1:
         raise InputError(
@@ -269,6 +187,17 @@ def _smoothing(label_smoothing: float) -> float:
             mend="0.1 is usual, 0 turns it off",
         )
     return float(label_smoothing)
+
+
+def _gamma(gamma: float) -> float:
+    if not 0 <= gamma < math.inf:
+        raise InputError(
+            "the focus of the focal loss is out of range",
+            expected="a finite number of 0 or more",
+            got=repr(gamma),
+            mend="2 is usual, 0 turns it off",
+        )
+    return float(gamma)
 
 
 def _class_weights(weights: Sequence[float] | Tensor | None) -> Tensor | None:
@@ -285,13 +214,42 @@ def _class_weights(weights: Sequence[float] | Tensor | None) -> Tensor | None:
     return made
 
 
-def _task_weights(weights: Mapping[str, float]) -> dict[LabelKind, float]:
-    usable = all(math.isfinite(weight) and weight >= 0 for weight in weights.values())
-    if not usable or not set(weights) <= set(KINDS):
+def _task_weights(weights: Mapping[str, float] | str | None) -> dict[LabelKind, float]:
+    given = {} if weights is None or weights == "learned" else weights
+    if not isinstance(given, Mapping) or not _usable(given, KINDS):
         raise InputError(
             "unusable task weights",
-            expected=f"finite numbers of 0 or more, by kind of label: {list(KINDS)}",
-            got=str(dict(weights)),
+            expected=f"'learned', or finite numbers of 0 or more by kind of label: {list(KINDS)}",
+            got=repr(given if isinstance(given, str) else dict(given)),
             mend='write task_weights={"dimensional": 0.5}; kinds not named weigh 1',
         )
-    return {kind: float(weights.get(kind, 1.0)) for kind in KINDS}
+    return {kind: float(given.get(kind, 1.0)) for kind in KINDS}
+
+
+def _regressions(asked: str | Mapping[str, float]) -> dict[str, float]:
+    given = {asked: 1.0} if isinstance(asked, str) else dict(asked)
+    if not any(given.values()) or not _usable(given, tuple(REGRESSIONS)):
+        raise InputError(
+            "unknown loss of dimensional labels",
+            expected=f"one of {list(REGRESSIONS)}, or a weight of 0 or more for some of them",
+            got=repr(asked),
+            mend='write dimensional="ccc", or dimensional={"mse": 0.5, "ccc": 1.0}',
+        )
+    return {name: float(weight) for name, weight in given.items() if weight}
+
+
+def _usable(weights: Mapping[str, float], names: Sequence[str]) -> bool:
+    return set(weights) <= set(names) and all(
+        math.isfinite(weight) and weight >= 0 for weight in weights.values()
+    )
+
+
+def _kinds(labels: Labels | None) -> list[LabelKind]:
+    if labels is None:
+        raise InputError(
+            "learned task weights without labels",
+            expected="the labels, so that each kind has its weight before training starts",
+            got="labels=None",
+            mend='write EmotionLoss(model.labels, task_weights="learned")',
+        )
+    return [kind for kind in KINDS if columns(labels, kind)]

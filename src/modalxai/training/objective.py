@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from modalxai.errors import InputError, ModalxaiError
-from modalxai.types import Batch, Targets
+from modalxai.types import Batch, Prediction, Targets
 
 
 class Objective(nn.Module):
@@ -63,20 +63,31 @@ class Objective(nn.Module):
             one sample names the sample.
         """
         made = Batch(batch)
-        targets = _targets(made)
+        targets = targets_of(made)
         prediction = self.model(made)
+        return {"loss": self.supervised(prediction, targets, made), "scores": prediction.scores}
+
+    def supervised(self, prediction: Prediction, targets: Targets, batch: Batch) -> Tensor:
+        """The loss, []; what it refuses in the targets of one sample names the sample."""
         try:
-            loss = self.loss(prediction, targets)
+            loss: Tensor = self.loss(prediction, targets)
         except ModalxaiError as error:
-            ids = made.get("ids", ())
+            ids = batch.get("ids", ())
             # torch's DataParallel hands every replica all the ids; then no row can be named.
             if error.index is None or len(ids) != len(prediction.scores):
                 raise
             raise error.at(f"sample {ids[error.index]!r}", error.index) from error
-        return {"loss": loss, "scores": prediction.scores}
+        return loss
 
 
-def _targets(batch: Batch) -> Targets:
+def targets_of(batch: Batch) -> Targets:
+    """The targets of a batch, whatever wrappers left of their type.
+
+    Raises
+    ------
+    InputError
+        None there, or not two tensors.
+    """
     if "targets" not in batch:
         raise InputError(
             "the batch has no targets",
