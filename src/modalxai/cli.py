@@ -53,6 +53,12 @@ class TrainingLabels(StrEnum):
     shuffled = "shuffled"
 
 
+class Convertible(StrEnum):
+    """Models whose weights are published as a pickle only."""
+
+    hanbert = "hanbert"
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"modalxai {version('modalxai')}")
@@ -111,6 +117,18 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Its name in the list."
             default = "" if option.default is option.empty else f" = {option.default!r}"
             kind = inspect.formatannotation(option.annotation).strip("'")  # annotations are strings
             typer.echo(f"  {option.name}: {kind}{default}")
+
+
+@app.command()
+def convert(
+    model: Annotated[Convertible, typer.Argument(help="Whose weights they are.")],
+    folder: Annotated[Path, typer.Argument(help="The folder as it was published.")],
+) -> None:
+    """Turn weights that exist only as a pickle into safetensors, once; reads tensors only."""
+    from modalxai.encoders.conversion import convert_hanbert
+
+    written = {Convertible.hanbert: convert_hanbert}[model](folder)
+    typer.echo(f"wrote {written}")
 
 
 @app.command()

@@ -33,11 +33,13 @@ def no_trace(model: nn.Module, gradients: bool = False) -> Iterator[None]:
         try:
             for module, _ in modes:
                 # Set, not called: train() of some modules does more (adapters merge their weights).
-                module.training = False
+                if module.training:
+                    module.training = False
             yield
         finally:
             for module, mode in modes:
-                module.training = mode
+                if module.training != mode:
+                    module.training = mode
             random.setstate(python)
             np.random.set_state(numpy)
 
@@ -50,22 +52,34 @@ class Fingerprint:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.marks, self.probes = _mark(model)
+        tensors = _tensors(model)
+        self._marks = _marks(tensors)
+        # Views, so that a look costs one concatenation per kind of tensor and not one per tensor.
+        self._views: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for tensor in tensors:
+            # Over the storage, because a weight that is not contiguous has no flat view.
+            steps = zip(tensor.shape, tensor.stride(), strict=True)
+            extent = 1 + sum((size - 1) * step for size, step in steps) if tensor.numel() else 0
+            few = tensor.detach().as_strided((min(PROBES, extent),), (max(1, extent // PROBES),))
+            self._views.setdefault((tensor.dtype, tensor.device), []).append(few)
+        self._probes = self._look()
 
     def matches(self, model: nn.Module) -> bool:
         """Whether the weights are still the same."""
-        marks, probes = _mark(model)
-        return marks == self.marks and bool(torch.equal(probes, self.probes))
+        return self._marks == _marks(_tensors(model)) and all(
+            torch.equal(now, then) for now, then in zip(self._look(), self._probes, strict=True)
+        )
+
+    def _look(self) -> list[Tensor]:
+        with torch.no_grad():
+            joined = [torch.cat(views) for views in self._views.values()]
+        return [found.nan_to_num() if found.is_floating_point() else found for found in joined]
 
 
-def _mark(model: nn.Module) -> tuple[list[tuple[int, int]], Tensor]:
-    tensors = [*model.parameters(), *model.buffers()]
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def _marks(tensors: list[Tensor]) -> list[tuple[int, int]]:
     # A tensor made in inference_mode keeps no version.
-    marks = [(t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors]
-    probes = []
-    for tensor in tensors:
-        flat = tensor.detach().reshape(-1)
-        probes.append(flat[:: max(1, len(flat) // PROBES)][:PROBES].to(torch.float32))
-    with torch.no_grad():
-        joined = torch.cat([probe.nan_to_num() for probe in probes]) if probes else torch.empty(0)
-    return marks, joined
+    return [(t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors]

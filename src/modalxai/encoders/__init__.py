@@ -6,25 +6,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modalxai.encoders.biosignal import BiosignalEncoder
     from modalxai.encoders.byte_text import ByteTextEncoder
+    from modalxai.encoders.fasttext import FastTextEncoder
+    from modalxai.encoders.korean import HanBertEncoder, KlueEncoder, KoBertEncoder
     from modalxai.encoders.mel_cnn import MelCnnEncoder
+    from modalxai.encoders.mfcc import MfccEncoder
+    from modalxai.encoders.speecht5 import SpeechT5SpeechEncoder, SpeechT5TextEncoder
     from modalxai.encoders.text import DistilBertEncoder, TransformersTextEncoder
     from modalxai.encoders.wav2vec2 import Wav2Vec2Encoder
+    from modalxai.encoders.waveform_cnn import WaveformCnnEncoder
 
 _NAMES = {
+    "BiosignalEncoder": "modalxai.encoders.biosignal",
     "ByteTextEncoder": "modalxai.encoders.byte_text",
     "DistilBertEncoder": "modalxai.encoders.text",
+    "FastTextEncoder": "modalxai.encoders.fasttext",
+    "HanBertEncoder": "modalxai.encoders.korean",
+    "KlueEncoder": "modalxai.encoders.korean",
+    "KoBertEncoder": "modalxai.encoders.korean",
     "MelCnnEncoder": "modalxai.encoders.mel_cnn",
+    "MfccEncoder": "modalxai.encoders.mfcc",
+    "SpeechT5SpeechEncoder": "modalxai.encoders.speecht5",
+    "SpeechT5TextEncoder": "modalxai.encoders.speecht5",
     "TransformersTextEncoder": "modalxai.encoders.text",
     "Wav2Vec2Encoder": "modalxai.encoders.wav2vec2",
+    "WaveformCnnEncoder": "modalxai.encoders.waveform_cnn",
 }
 
 __all__ = [
+    "BiosignalEncoder",
     "ByteTextEncoder",
     "DistilBertEncoder",
+    "FastTextEncoder",
+    "HanBertEncoder",
+    "KlueEncoder",
+    "KoBertEncoder",
     "MelCnnEncoder",
+    "MfccEncoder",
+    "SpeechT5SpeechEncoder",
+    "SpeechT5TextEncoder",
     "TransformersTextEncoder",
     "Wav2Vec2Encoder",
+    "WaveformCnnEncoder",
 ]
 
 

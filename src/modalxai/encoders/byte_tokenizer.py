@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def byte_tokenizer() -> Any:
+def byte_tokenizer(special: Sequence[str] = SPECIAL) -> Any:
     """A fast tokenizer with 261 ids: five special tokens, then the 256 bytes; ``[CLS] ... [SEP]``.
 
-    Its offsets are characters, so the bytes of a Korean syllable share theirs.
+    Its offsets are characters, so the bytes of a Korean syllable share theirs. ``special`` is the
+    order of the special tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     # Sorted, because the alphabet comes in no order and ids must be the same in every process.
-    names = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    names = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     vocabulary = {name: index for index, name in enumerate(names)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -1,7 +1,9 @@
-"""Checkpoints of wav2vec 2.0, HuBERT and WavLM: what is read, what is refused, what is written."""
+"""Checkpoints of speech models of transformers: what is read, refused and written."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,48 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 OWN = "modalxai.json"
-SETTINGS = ("segment_seconds", "trainable")
-TYPES = ("wav2vec2", "hubert", "wavlm")
+SETTINGS = ("layer_weights", "layers", "segment_seconds", "trainable")
 MASK = "masked_spec_embed"
 
 
-def check(config: PretrainedConfig, place: str) -> None:
+def _auto() -> Any:
+    from transformers import AutoModel
+
+    return AutoModel
+
+
+@dataclass(frozen=True)
+class Family:
+    """Speech models that are loaded and saved alike.
+
+    Parameters
+    ----------
+    name
+        What messages call them.
+    types
+        Their ``model_type`` in config.json.
+    model
+        The class that loads them, imported when asked for.
+    extractor
+        The class of transformers whose settings say how waveforms are prepared.
+    normalize
+        Whether a clip is standardised where no file says so.
+    renames
+        Regular expressions of a whole model's weights, to the names they have in ``model``.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    model: Callable[[], Any] = _auto
+    extractor: str = "Wav2Vec2FeatureExtractor"
+    normalize: bool = True
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+
+WAV2VEC2 = Family("wav2vec 2.0, HuBERT or WavLM", ("wav2vec2", "hubert", "wavlm"))
+
+
+def check(config: PretrainedConfig, place: str, family: Family = WAV2VEC2) -> None:
     """Refuse a model that this encoder cannot run.
 
     Raises
@@ -31,12 +69,12 @@ def check(config: PretrainedConfig, place: str) -> None:
         positional convolution, which turns padding into signal.
     """
     kind = getattr(config, "model_type", None)
-    if kind not in TYPES:
+    if kind not in family.types:
         raise CheckpointError(
             f"{place} is of another architecture",
-            expected=f"model_type in {list(TYPES)}",
+            expected=f"model_type in {list(family.types)}",
             got=repr(kind),
-            mend="choose a wav2vec 2.0, HuBERT or WavLM checkpoint",
+            mend=f"choose a {family.name} checkpoint",
         )
     for name in ("add_adapter", "conv_pos_batch_norm"):
         if getattr(config, name, False):
@@ -48,7 +86,9 @@ def check(config: PretrainedConfig, place: str) -> None:
             )
 
 
-def load(checkpoint: str | Path) -> tuple[PreTrainedModel, dict[str, Any]]:
+def load(
+    checkpoint: str | Path, family: Family = WAV2VEC2
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A base model, and the encoder's settings that its files tell.
 
     Raises
@@ -56,24 +96,25 @@ def load(checkpoint: str | Path) -> tuple[PreTrainedModel, dict[str, Any]]:
     CheckpointError
         Whatever is wrong with the checkpoint.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
 
     name = str(checkpoint)
     _check_weights(Path(name))
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        check(config, name)
+        check(config, name, family)
         # Forked, because weights that the checkpoint lacks are drawn before they are refused.
         with torch.random.fork_rng(devices=[]):
-            model, report = AutoModel.from_pretrained(
+            model, report = family.model().from_pretrained(
                 name,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **({"key_mapping": dict(family.renames)} if family.renames else {}),
             )
-        settings = _own(name) | _preprocessing(name)
+        settings = _own(name) | _preprocessing(name, family)
     except CheckpointError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -85,12 +126,14 @@ def load(checkpoint: str | Path) -> tuple[PreTrainedModel, dict[str, Any]]:
             mend="check the name, the folder and the network",
         ) from error
     parts = tuple(f"{part}." for part, _ in model.named_children())
-    wrong = [f"{key} missing" for key in sorted(set(report["missing_keys"]) - {MASK})]
-    # Task heads may be left over; a layer of the encoder may not.
+    masks = [key for key in report["missing_keys"] if key.rpartition(".")[2] == MASK]
+    wrong = [f"{key} missing" for key in sorted(set(report["missing_keys"]) - set(masks))]
+    # Task heads may be left over, and tables that are computed; a layer of the encoder may not.
+    tables = {key for key, _ in model.named_buffers()}
     wrong += [
         f"{key} left over"
         for key in sorted(report["unexpected_keys"])
-        if key.removeprefix(f"{model.base_model_prefix}.").startswith(parts)
+        if key.removeprefix(f"{model.base_model_prefix}.").startswith(parts) and key not in tables
     ]
     if wrong:
         raise CheckpointError(
@@ -99,19 +142,24 @@ def load(checkpoint: str | Path) -> tuple[PreTrainedModel, dict[str, Any]]:
             got=f"{len(wrong)} differ: {wrong[:5]}",
             mend="use a checkpoint of this architecture, as its config.json says",
         )
-    if MASK in report["missing_keys"]:
+    for key in masks:
         # Fine-tuned checkpoints often lack it; a random vector is no learned mask.
-        delattr(model, MASK)
+        delattr(model.get_submodule(key.rpartition(".")[0]), MASK)
         model.config.mask_time_prob = model.config.mask_feature_prob = 0.0
     return model, settings
 
 
-def save(model: PreTrainedModel, collate: WaveformCollate, folder: str | Path) -> None:
+def save(
+    model: PreTrainedModel,
+    collate: WaveformCollate,
+    folder: str | Path,
+    family: Family = WAV2VEC2,
+) -> None:
     """Write the model and its preprocessing as transformers does."""
-    from transformers import Wav2Vec2FeatureExtractor
+    import transformers
 
     model.save_pretrained(folder)
-    extractor: Any = Wav2Vec2FeatureExtractor  # untyped
+    extractor: Any = getattr(transformers, family.extractor)
     extractor(
         sampling_rate=collate.frames.sample_rate,
         do_normalize=collate.normalize,
@@ -125,23 +173,23 @@ def _check_weights(folder: Path) -> None:
     storage.read_tensors(folder / "model.safetensors")  # raises, naming what is there instead
 
 
-def _preprocessing(name: str) -> dict[str, Any]:
+def _preprocessing(name: str, family: Family) -> dict[str, Any]:
     from transformers import Wav2Vec2FeatureExtractor
 
     files = ("preprocessor_config.json", "processor_config.json")
     if not any(_file(name, file) for file in files):
         return {}
     found, _ = Wav2Vec2FeatureExtractor.get_feature_extractor_dict(name)
-    kind = found.get("feature_extractor_type", Wav2Vec2FeatureExtractor.__name__)
-    if kind != Wav2Vec2FeatureExtractor.__name__:
+    kind = found.get("feature_extractor_type", family.extractor)
+    if kind != family.extractor:
         raise CheckpointError(
             f"{name} expects another input than a waveform",
-            expected=Wav2Vec2FeatureExtractor.__name__,
+            expected=family.extractor,
             got=str(kind),
             mend="choose another checkpoint",
         )
     return {
-        "normalize": bool(found.get("do_normalize", True)),
+        "normalize": bool(found.get("do_normalize", family.normalize)),
         "sample_rate": int(found.get("sampling_rate", 16_000)),
     }
 

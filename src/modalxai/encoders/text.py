@@ -10,13 +10,18 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from modalxai import masking, storage
+from modalxai.encoders import layers as layering
 from modalxai.encoders import text_checkpoint, text_units
 from modalxai.encoders.byte_tokenizer import byte_tokenizer
+from modalxai.encoders.layers import Layers
 from modalxai.encoders.trainable import PartlyTrainable, Trainable
 from modalxai.errors import CheckpointError, InputError, ModalxaiError, RemovalError, each
 from modalxai.types import Features, Inputs, Spans
 
 SETTINGS = "modalxai.json"
+
+Tokens = tuple[list[int], list[tuple[int, int]], list[bool]]
+"""Ids, characters in the text, and whether a token stands for no text; one of each per token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +61,16 @@ class TextCollate:
         text = text_units.check(raw)
         cut = self.truncate and self.limit is not None
         # Token type ids are never asked for: some tokenizers give wrong ones (KoBERT's).
-        tokens = self.tokenizer(
-            text,
-            truncation=cut,
-            max_length=self.limit if cut else None,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            return_token_type_ids=False,
-            return_attention_mask=False,
-            verbose=False,
-        )
-        ids = tokens["input_ids"]
+        options = {
+            "truncation": cut,
+            "max_length": self.limit if cut else None,
+            "return_offsets_mapping": True,
+            "return_special_tokens_mask": True,
+            "return_token_type_ids": False,
+            "return_attention_mask": False,
+            "verbose": False,
+        }
+        ids, offsets, special = self._tokens(text, options)
         if self.limit is not None and len(ids) > self.limit:
             raise InputError(
                 "a text that is too long",
@@ -74,12 +78,17 @@ class TextCollate:
                 got=str(len(ids)),
                 mend="shorten it, or make the encoder with truncate=True",
             )
+        return text_units.row(text, ids, offsets, special)
+
+    def _tokens(self, text: str, options: dict[str, Any]) -> Tokens:
+        """The tokens of a checked text, for encoders whose tokenizer needs more than the text."""
+        tokens = self.tokenizer(text, **options)
         special = [bool(flag) for flag in tokens["special_tokens_mask"]]
-        return text_units.row(text, ids, tokens["offset_mapping"], special)
+        return tokens["input_ids"], tokens["offset_mapping"], special
 
 
 class TransformersTextEncoder(PartlyTrainable):
-    """The last layer of a text encoder of transformers (BERT, RoBERTa, ELECTRA, KLUE, ...).
+    """A text encoder of transformers (BERT, RoBERTa, ELECTRA, KLUE, ...).
 
     Every token gives a vector, special ones too; with most tokenizers the first is [CLS]. The spans
     of special tokens have no extent.
@@ -97,6 +106,9 @@ class TransformersTextEncoder(PartlyTrainable):
         The most tokens of a text, special ones counted; the model's own limit by default.
     truncate
         Cut longer texts, instead of an error.
+    layers
+        ``"last"`` layer, or all ``"weighted"`` by a learned softmax, see
+        `modalxai.encoders.layers.LayerMix`.
 
     Raises
     ------
@@ -109,6 +121,8 @@ class TransformersTextEncoder(PartlyTrainable):
     kinds: tuple[str, ...] = ("word", "token")
     model_types: tuple[str, ...] = ()
     """The architectures a preset takes; empty for any."""
+    layer_paths: tuple[str, ...] = ("transformer.layer", "encoder.layer")
+    """Where a model may keep its layers."""
 
     def __init__(
         self,
@@ -117,22 +131,27 @@ class TransformersTextEncoder(PartlyTrainable):
         trainable: Trainable = "all",
         max_length: int | None = None,
         truncate: bool = False,
+        layers: Layers = "last",
     ) -> None:
-        from transformers import DistilBertConfig, PreTrainedModel
+        from transformers import PreTrainedModel
 
         super().__init__()
-        config = DistilBertConfig() if config is None else config
+        config = self._default_config() if config is None else config
         ready = isinstance(config, PreTrainedModel)
-        tokenizer = byte_tokenizer() if tokenizer is None else tokenizer
+        tokenizer = self._default_tokenizer() if tokenizer is None else tokenizer
         self._require_text(config.config if ready else config, InputError)
         _require_tokenizer(tokenizer, config.config if ready else config, InputError)
-        self.model = config if ready else text_checkpoint.make(config)
+        self.model: Any = config if ready else self._make(config)
         self.dim = int(self.model.config.hidden_size)
         self.trainable, self.max_length, self.truncate = trainable, max_length, truncate
         self.collate = TextCollate(tokenizer, self._limit(tokenizer), truncate)
         if tokenizer.mask_token_id is None:
             self.removals = ("empty",)
+        self.layers = layers
+        self.mix = layering.make(layers, len(self._found_layers()))
         self.train_only(trainable, self._layers())
+        if self.mix is not None:
+            self.mix.requires_grad_(True)
 
     @classmethod
     def from_config(
@@ -142,9 +161,10 @@ class TransformersTextEncoder(PartlyTrainable):
         trainable: Trainable = "all",
         max_length: int | None = None,
         truncate: bool = False,
+        layers: Layers = "last",
     ) -> Self:
         """Random weights from a config of transformers; see the class for the rest."""
-        return cls(config, tokenizer, trainable, max_length, truncate)
+        return cls(config, tokenizer, trainable, max_length, truncate, layers)
 
     @classmethod
     def from_pretrained(
@@ -153,6 +173,7 @@ class TransformersTextEncoder(PartlyTrainable):
         trainable: Trainable | None = None,
         max_length: int | None = None,
         truncate: bool | None = None,
+        layers: Layers | None = None,
     ) -> Self:
         """Load a checkpoint and its tokenizer: safetensors only, no code from the checkpoint.
 
@@ -160,7 +181,7 @@ class TransformersTextEncoder(PartlyTrainable):
         ----------
         checkpoint
             A folder, or a name on the hub. Heads are left out.
-        trainable, max_length, truncate
+        trainable, max_length, truncate, layers
             See the class; ``None`` is what `save_pretrained` wrote, else the class's default.
 
         Raises
@@ -171,36 +192,58 @@ class TransformersTextEncoder(PartlyTrainable):
         InputError
             A setting out of its range.
         """
-        saved: dict[str, Any] = {"trainable": "all", "max_length": None, "truncate": False}
+        return cls._load(
+            checkpoint,
+            {
+                "trainable": trainable,
+                "max_length": max_length,
+                "truncate": truncate,
+                "layers": layers,
+            },
+        )
+
+    @classmethod
+    def _load(cls, checkpoint: str | Path, given: dict[str, Any], **parts: Any) -> Self:
+        """The encoder of a checkpoint; ``parts`` are what a subclass's constructor also needs."""
+        saved: dict[str, Any] = {}
         if (record := Path(checkpoint) / SETTINGS).is_file():
             saved |= storage.read_json(record)
-        given = {"trainable": trainable, "max_length": max_length, "truncate": truncate}
-        saved |= {name: value for name, value in given.items() if value is not None}
+        chosen = {name: saved[name] for name in given if name in saved}
+        chosen |= {name: value for name, value in given.items() if value is not None}
         config = text_checkpoint.load_config(checkpoint)
         cls._require_text(config, CheckpointError)
-        tokenizer = text_checkpoint.load_tokenizer(checkpoint)
+        tokenizer = cls._load_tokenizer(checkpoint, config)
         _require_tokenizer(tokenizer, config, CheckpointError)
-        model = text_checkpoint.load_model(checkpoint, config)
-        return cls(model, tokenizer, saved["trainable"], saved["max_length"], saved["truncate"])
+        encoder = cls(cls._load_model(checkpoint, config), tokenizer, **chosen, **parts)
+        if encoder.mix is not None and "layer_weights" in saved:
+            encoder.mix.restore(saved["layer_weights"], str(checkpoint))
+        return encoder
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write transformers' own files, which it can load too, and our settings beside them."""
         self.model.save_pretrained(str(folder))
         self.collate.tokenizer.save_pretrained(str(folder))
-        settings = {
+        storage.write_json(Path(folder) / SETTINGS, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
             "trainable": self.trainable,
             "max_length": self.max_length,
             "truncate": self.truncate,
+            "layers": self.layers,
         }
-        storage.write_json(Path(folder) / SETTINGS, settings)
+        if self.mix is not None:
+            settings["layer_weights"] = self.mix.weights.tolist()
+        return settings
 
     def forward(self, inputs: Inputs) -> Features:
         """Tokens [B, T] to vectors [B, T, D], special tokens' included."""
         mask = inputs["attention_mask"]
         seen = masking.attendable(mask).long()
-        output = self.model(input_ids=inputs["input_ids"], attention_mask=seen)
-        values = masking.blank(output.last_hidden_state, mask)
-        return Features(values, mask, text_units.spans(inputs))
+        hidden = layering.run(
+            self.mix, self._found_layers(), lambda: self._contextualise(inputs["input_ids"], seen)
+        )
+        return Features(masking.blank(hidden, mask), mask, text_units.spans(inputs))
 
     def units(self, inputs: Inputs, kind: str) -> Spans:
         """The units of each text, [B, U] in characters.
@@ -242,6 +285,39 @@ class TransformersTextEncoder(PartlyTrainable):
         mask_id, pad_id = int(tokenizer.mask_token_id or 0), self.collate.pad_id
         return text_units.remove(inputs, units, keep, how, self.removals, mask_id, pad_id)
 
+    # What a preset may make in another way.
+
+    @classmethod
+    def _default_config(cls) -> Any:
+        from transformers import DistilBertConfig
+
+        return DistilBertConfig()
+
+    @classmethod
+    def _default_tokenizer(cls) -> Any:
+        return byte_tokenizer()
+
+    @classmethod
+    def _make(cls, config: Any) -> Any:
+        return text_checkpoint.make(config)
+
+    @classmethod
+    def _load_tokenizer(cls, checkpoint: str | Path, config: Any) -> Any:
+        return text_checkpoint.load_tokenizer(checkpoint)
+
+    @classmethod
+    def _load_model(cls, checkpoint: str | Path, config: Any) -> Any:
+        return text_checkpoint.load_model(checkpoint, config)
+
+    def _contextualise(self, ids: Tensor, seen: Tensor) -> Tensor:
+        """Ids and the attention mask, both int [B, T], to the last hidden state [B, T, D]."""
+        hidden: Tensor = self.model(input_ids=ids, attention_mask=seen).last_hidden_state
+        return hidden
+
+    def _positions(self) -> int | None:
+        """The most tokens that the model has positions for; ``None`` where it has no limit."""
+        return _positions(self.model)
+
     @classmethod
     def _require_text(cls, config: Any, error: type[ModalxaiError]) -> None:
         kind = getattr(config, "model_type", type(config).__name__)
@@ -258,7 +334,7 @@ class TransformersTextEncoder(PartlyTrainable):
 
     def _limit(self, tokenizer: Any) -> int | None:
         """The most tokens of a text."""
-        most = _positions(self.model)
+        most = self._positions()
         asked = self.max_length
         if asked is None:
             return most
@@ -274,18 +350,23 @@ class TransformersTextEncoder(PartlyTrainable):
         return asked
 
     def _layers(self) -> Sequence[nn.Module]:
-        for path in ("transformer.layer", "encoder.layer"):
-            try:
-                return list(self.model.get_submodule(path).children())
-            except AttributeError:
-                continue
-        if self.trainable not in ("none", "all"):
+        layers = self._found_layers()
+        if not layers and self.trainable not in ("none", "all"):
             raise InputError(
                 f"the layers of {type(self.model).__name__} are not known by number",
                 expected="trainable='none' or trainable='all'",
                 got=repr(self.trainable),
                 mend="choose one of the two, or set requires_grad on its parameters yourself",
             )
+        return layers
+
+    def _found_layers(self) -> list[nn.Module]:
+        """The layers from bottom to top; none where they are not known by number."""
+        for path in self.layer_paths:
+            try:
+                return list(self.model.get_submodule(path).children())
+            except AttributeError:
+                continue
         return []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,24 @@ def load_tokenizer(checkpoint: str | Path) -> Any:
     return tokenizer
 
 
-def load_model(checkpoint: str | Path, config: Any) -> Any:
+def load_model(
+    checkpoint: str | Path,
+    config: Any,
+    loader: Any = None,
+    renames: Mapping[str, str] | None = None,
+) -> Any:
     """The encoder's weights, float32, from safetensors only; a head's weights are left out.
+
+    Parameters
+    ----------
+    checkpoint
+        A folder, or a name on the hub.
+    config
+        Its config.
+    loader
+        The class of transformers that loads it, ``AutoModel`` by default.
+    renames
+        Regular expressions of a whole model's weights, to the names they have in ``loader``.
 
     Raises
     ------
@@ -78,18 +94,19 @@ def load_model(checkpoint: str | Path, config: Any) -> Any:
     """
     from transformers import AutoModel
 
+    loader = AutoModel if loader is None else loader
     _require_safetensors(Path(checkpoint))
     mend = "save the weights with the config they were trained with"
     # Forked, because what a file lacks is drawn at random before it can be refused.
     with torch.random.fork_rng(devices=[]), _loading(checkpoint, "weights that fit", mend):
-        model, info = AutoModel.from_pretrained(
+        model, info = loader.from_pretrained(
             str(checkpoint),
             config=config,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
-            **_without_pooler(config),
+            **({"key_mapping": dict(renames)} if renames else _without_pooler(config)),
         )
     if missing := sorted(info["missing_keys"]):
         raise CheckpointError(
@@ -99,6 +116,18 @@ def load_model(checkpoint: str | Path, config: Any) -> Any:
             mend=mend,
         )
     return model
+
+
+def find(checkpoint: str | Path, *names: str) -> Path | None:
+    """The first of some files that a folder or a name on the hub has, ``None`` if it has none."""
+    from transformers.utils.hub import cached_file
+
+    with _loading(checkpoint, f"one of {list(names)}"):
+        for name in names:
+            found = cached_file(str(checkpoint), name, _raise_exceptions_for_missing_entries=False)
+            if found is not None:
+                return Path(found)
+    return None
 
 
 def model_class(config: Any) -> Any:

@@ -30,7 +30,9 @@ class PartlyTrainable(nn.Module):
         InputError
             Anything else, or more layers than there are.
         """
-        if trainable not in ("none", "all", *range(len(layers) + 1)) or isinstance(trainable, bool):
+        if trainable not in ("none", "all", *range(len(layers) + 1)) or isinstance(
+            trainable, bool | float
+        ):
             raise InputError(
                 "unknown choice of trainable layers",
                 expected=f"'none', 'all' or a number of top layers from 0 to {len(layers)}",

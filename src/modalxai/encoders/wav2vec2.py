@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from modalxai import audio, masking, storage
+from modalxai.encoders import front_end
+from modalxai.encoders import layers as layering
 from modalxai.encoders import speech_checkpoints as checkpoints
+from modalxai.encoders.layers import Layers
 from modalxai.encoders.trainable import PartlyTrainable, Trainable
 from modalxai.encoders.waveforms import (
     RawAudio,
@@ -71,6 +72,9 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         Length of a ``"segment"`` unit.
     sample_rate
         Hertz; recordings at other rates are resampled.
+    layers
+        ``"last"`` layer, or all ``"weighted"`` by a learned softmax, see
+        `modalxai.encoders.layers.LayerMix`.
 
     Attributes
     ----------
@@ -90,6 +94,8 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
     Baevski et al. (2020), wav2vec 2.0; Hsu et al. (2021), HuBERT; Chen et al. (2022), WavLM.
     """
 
+    family: checkpoints.Family = checkpoints.WAV2VEC2
+
     def __init__(
         self,
         config: PretrainedConfig | PreTrainedModel | None = None,
@@ -97,12 +103,11 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         normalize: bool | None = None,
         segment_seconds: float = 0.5,
         sample_rate: int = 16_000,
+        layers: Layers = "last",
     ) -> None:
         super().__init__()
         check_positive("segment_seconds", segment_seconds)
-        self.model: Any = _model(config)
-        # The model's own copy or a model taken over: no config of the caller changes.
-        self.model.config.layerdrop = 0.0
+        self.model: Any = self._make(config)
         settings = self.model.config
         self.dim: int = settings.hidden_size
         self.trainable = trainable
@@ -110,10 +115,15 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         self.frames = audio.Frames(1, 1, 0, sample_rate)
         for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
             self.frames = self.frames.then(kernel, stride)
-        self.collate = Wav2Vec2Collate(self.frames, normalize is None or normalize)
-        if hasattr(self.model, "masked_spec_embed"):
+        whiten = self.family.normalize if normalize is None else normalize
+        self.collate = Wav2Vec2Collate(self.frames, whiten)
+        if hasattr(self._prenet, checkpoints.MASK):
             self.removals = (*self.removals, LEARNED)
-        self.train_only(trainable, self.model.encoder.layers)
+        self.layers = layers
+        self.mix = layering.make(layers, len(self._transformer.layers))
+        self.train_only(trainable, self._transformer.layers)
+        if self.mix is not None:
+            self.mix.requires_grad_(True)
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **settings: Any) -> Self:
@@ -127,6 +137,7 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         trainable: Trainable | None = None,
         normalize: bool | None = None,
         segment_seconds: float | None = None,
+        layers: Layers | None = None,
     ) -> Self:
         """Load a checkpoint of transformers, or a folder that `save_pretrained` wrote.
 
@@ -135,7 +146,7 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         checkpoint
             Name on the Hugging Face Hub, or a folder. Weights are read from safetensors only;
             task heads are left out.
-        trainable, normalize, segment_seconds
+        trainable, normalize, segment_seconds, layers
             See the class; ``None`` is what the checkpoint says, else the class's default.
 
         Raises
@@ -143,36 +154,45 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         CheckpointError
             Nothing there, no safetensors, another architecture, or missing weights.
         """
-        model, own = checkpoints.load(checkpoint)
+        model, own = checkpoints.load(checkpoint, cls.family)
+        weights = own.pop("layer_weights", None)
         given = {
             "trainable": trainable,
             "normalize": normalize,
             "segment_seconds": segment_seconds,
+            "layers": layers,
         }
-        return cls(
+        encoder = cls(
             model, **own | {name: value for name, value in given.items() if value is not None}
         )
+        if encoder.mix is not None and weights is not None:
+            encoder.mix.restore(weights, str(checkpoint))
+        return encoder
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the files of transformers (model, preprocessor), and ``modalxai.json``."""
-        checkpoints.save(self.model, self.collate, folder)
-        storage.write_json(
-            Path(folder) / checkpoints.OWN,
-            {"trainable": self.trainable, "segment_seconds": self.segment_seconds},
-        )
+        checkpoints.save(self.model, self.collate, folder, self.family)
+        own: dict[str, Any] = {
+            "trainable": self.trainable,
+            "segment_seconds": self.segment_seconds,
+            "layers": self.layers,
+        }
+        if self.mix is not None:
+            own["layer_weights"] = self.mix.weights.tolist()
+        storage.write_json(Path(folder) / checkpoints.OWN, own)
 
     def train(self, mode: bool = True) -> Self:
         """Like ``nn.Module.train``; what is frozen stays in eval."""
         super().train(mode)
         if self.trainable != "all":
             # It has no weights of its own, but sits before the frozen bottom of the transformer.
-            self.model.encoder.dropout.eval()
+            self._transformer.dropout.eval()
         return self
 
     @property
     def blank(self) -> Tensor:
         """What stands for a removed frame, [D]: the learned mask vector, zero if there is none."""
-        learned: Tensor | None = getattr(self.model, "masked_spec_embed", None)
+        learned: Tensor | None = getattr(self._prenet, checkpoints.MASK, None)
         return self._like.new_zeros(self.dim) if learned is None else learned
 
     def forward(self, inputs: Inputs) -> Features:
@@ -186,7 +206,8 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         Returns
         -------
         Features
-            The last hidden state, float [B, T, D], zero on padding; spans in seconds.
+            The last hidden state, or the mix of all, float [B, T, D], zero on padding; spans in
+            seconds.
         """
         return self.tail(self.stem(inputs))
 
@@ -195,8 +216,11 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         lengths, blanks = inputs["length"], inputs["blank"]
         longest = blanks.shape[1]
         mask = masking.from_lengths(self.frames.counts(lengths), longest)
-        convolved = self._convolve(inputs["waveform"].to(self._like.dtype), lengths, longest)
-        projected = self.model.feature_projection(convolved)
+        waveform = inputs["waveform"].to(self._like.dtype)
+        convolved = front_end.convolve(
+            self._extractor, self.model.config, waveform, lengths, longest, self.frames.field
+        )
+        projected = self._prenet.feature_projection(convolved)
         # HuBERT gives the frames, the others also what they were projected from.
         values = projected if isinstance(projected, Tensor) else projected[0]
         values = torch.where(blanks[..., None], self.blank.to(values.dtype), values)
@@ -206,8 +230,10 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         """The transformer over the stem's real frames."""
         # Blanked once more, because the transformer writes zeros into its input.
         values = masking.blank(stem.values, stem.mask)
-        hidden = self.model.encoder(values, attention_mask=masking.attendable(stem.mask))
-        return Features(masking.blank(hidden.last_hidden_state, stem.mask), stem.mask, stem.spans)
+        hidden = layering.run(
+            self.mix, self._transformer.layers, lambda: self._contextualise(values, stem.mask)
+        )
+        return Features(masking.blank(hidden, stem.mask), stem.mask, stem.spans)
 
     def remove(
         self, inputs: Inputs, units: Spans, keep: Tensor, how: str, seed: int | Sequence[int]
@@ -231,33 +257,45 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
 
     @property
     def _like(self) -> Tensor:
-        weight: Tensor = self.model.feature_projection.projection.weight
+        weight: Tensor = self._prenet.feature_projection.projection.weight
         return weight
 
-    def _convolve(self, waveform: Tensor, lengths: Tensor, longest: int) -> Tensor:
-        """The convolutional front end, [B, S] to [B, T, C]; padding means nothing."""
-        if self.model.config.feat_extract_norm == "layer":
-            short = max(0, self.frames.field - waveform.shape[1])
-            local: Tensor = self.model.feature_extractor(F.pad(waveform, (0, short)))
-            return local.transpose(1, 2)
-        rows = defaultdict(list)
-        for row, length in enumerate(lengths.tolist()):
-            rows[length].append(row)
-        rows.pop(0, None)  # missing clips
-        frames = waveform.new_zeros(len(lengths), longest, self.model.config.conv_dim[-1])
-        for length, same in rows.items():
-            whole = self.model.feature_extractor(waveform[same, :length]).transpose(1, 2)
-            frames[same, : whole.shape[1]] = whole.to(frames.dtype)
-        return frames
+    # Where the parts lie; SpeechT5 has the same ones under other names.
 
+    @property
+    def _prenet(self) -> Any:
+        """What holds the feature projection and the learned mask."""
+        return self.model
 
-def _model(found: PretrainedConfig | PreTrainedModel | None) -> Any:
-    from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config
+    @property
+    def _extractor(self) -> nn.Module:
+        extractor: nn.Module = self.model.feature_extractor
+        return extractor
 
-    make: Any = AutoModel.from_config  # untyped
-    if isinstance(found, PreTrainedModel):
-        checkpoints.check(found.config, type(found).__name__)
-        return found
-    config = Wav2Vec2Config() if found is None else copy.deepcopy(found)
-    checkpoints.check(config, type(config).__name__)
-    return make(config, dtype=torch.float32)
+    @property
+    def _transformer(self) -> Any:
+        return self.model.encoder
+
+    def _contextualise(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Projected frames to the last hidden state, both [B, T, D]."""
+        hidden: Tensor = self.model.encoder(
+            values, attention_mask=masking.attendable(mask)
+        ).last_hidden_state
+        return hidden
+
+    @classmethod
+    def _make(cls, found: PretrainedConfig | PreTrainedModel | None) -> Any:
+        """The bare model of a config, or the model taken over, without LayerDrop."""
+        from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config
+
+        make: Any = AutoModel.from_config  # untyped
+        if isinstance(found, PreTrainedModel):
+            checkpoints.check(found.config, type(found).__name__, cls.family)
+            model: Any = found
+        else:
+            config = Wav2Vec2Config() if found is None else copy.deepcopy(found)
+            checkpoints.check(config, type(config).__name__, cls.family)
+            model = make(config, dtype=torch.float32)
+        # The model's own copy or a model taken over: no config of the caller changes.
+        model.config.layerdrop = 0.0
+        return model
