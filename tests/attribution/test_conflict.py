@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
+from toys import MIXED
 
 from modalxai.attribution import Explanation
 from modalxai.errors import InputError
 from modalxai.testing import TableGame
 from modalxai.types import labels
-from toys import MIXED
 
 CLASSES = 3
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import MIXED, JointFusion, VectorEncoder, randomize, vector_model, vector_samples
 
 from modalxai import masking
 from modalxai.attribution import (
@@ -21,7 +22,6 @@ from modalxai.fusion import LateFusion, ShallowFusion
 from modalxai.model import EmotionModel
 from modalxai.testing import or_
 from modalxai.types import Attribution, Features
-from toys import MIXED, JointFusion, VectorEncoder, randomize, vector_model, vector_samples
 
 BOTH = pytest.mark.parametrize("method", [GradCAM, FeatureDifference])
 MARGIN = 1e-5
@@ -29,7 +29,7 @@ MARGIN = 1e-5
 
 def slow(
     model: EmotionModel, samples: list[dict], scale: str, kind: str, removal: str = "absent"
-) -> Attribution:
+) -> dict[str, Tensor]:
     """Grad-CAM and feature difference, one sample, label and vector at a time, in plain loops."""
     game = model.eval().game(samples, removal=removal)
     units = {name: torch.zeros(len(samples), len(MIXED), 8) for name in model.modalities}
@@ -79,10 +79,16 @@ def test_units_are_the_slow_formula(kind: str, scale: str) -> None:
     assert found.provenance.scale == scale
 
 
-def test_the_removed_encoding_is_the_reference_where_its_units_match() -> None:
-    model, samples = vector_model(2), vector_samples(4)
-    found = FeatureDifference().attribute(model.eval().game(samples, removal="zero"))
-    expected = slow(model, samples, "clr", "feature-difference", removal="zero")
+@pytest.mark.parametrize("fusion", ["shallow", "joint"])
+@pytest.mark.parametrize("kind", ["grad-cam", "feature-difference"])
+def test_the_removed_encoding_is_the_reference_where_its_units_match(
+    kind: str, fusion: str
+) -> None:
+    """With joint attention, the gradient differs from vector to vector, too."""
+    model, samples = vector_model(2, fusion), vector_samples(4, missing=True)
+    method = {"grad-cam": GradCAM, "feature-difference": FeatureDifference}[kind]()
+    found = method.attribute(model.eval().game(samples, removal="zero"))
+    expected = slow(model, samples, "clr", kind, removal="zero")
     for name in model.modalities:
         length = found.units[name].shape[-1]
         torch.testing.assert_close(
@@ -347,6 +353,16 @@ def test_the_reference_is_averaged_over_draws_on_the_scale() -> None:
     explanation = Explanation.of(game)
     torch.testing.assert_close(found.reference, explanation.shapley("probability").reference)
     torch.testing.assert_close(found.prediction, explanation.shapley("probability").prediction)
+
+
+def test_over_draws_a_linear_head_is_still_explained_exactly() -> None:
+    model, samples = vector_model(2, hidden=0).eval(), vector_samples(3, missing=True)
+    game = model.game(samples, removal="noise", draws=5)
+    found = FeatureDifference().attribute(game)
+    assert found.residual().abs().max() < MARGIN
+    torch.testing.assert_close(
+        found.totals, Explanation.of(game).shapley().totals, rtol=0, atol=MARGIN
+    )
 
 
 def test_grad_cam_has_no_reference_and_no_residual() -> None:

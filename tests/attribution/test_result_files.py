@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toys import MIXED, vector_model, vector_samples
 
 import modalxai as mx
 from modalxai.attribution import Explanation, FeatureDifference, GradCAM
 from modalxai.errors import CheckpointError, InputError
 from modalxai.types import Attribution, Label, Provenance, Spans
-from toys import MIXED, vector_model, vector_samples
 
 
 def same(one: Any, two: Any) -> bool:

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from toys import MIXED
 
 from modalxai.attribution.scales import SCALES, on_scale, rivals_of
 from modalxai.errors import InputError
 from modalxai.types import Label, labels
-from toys import MIXED
 
 SETS = {
     "categorical": labels("a", "b", "c"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from toys import Rows, speech_model, speech_samples, vector_model, vector_samples
 
 import modalxai as mx
 from modalxai.attribution import (
@@ -16,7 +17,6 @@ from modalxai.attribution import (
 )
 from modalxai.games.bank import References, digest
 from modalxai.types import Audio
-from toys import Rows, speech_model, speech_samples, vector_model, vector_samples
 
 
 def equal_samples(count: int, seconds: float = 0.2) -> list[dict]:
@@ -81,6 +81,16 @@ def test_a_grid_costs_its_sides_and_not_its_area() -> None:
     # The whole was encoded with the game's players, before.
     assert rows.encoded == {name: count - 3 for name, count in distinct.items()}
     assert rows.encoded["a"] + rows.encoded["b"] < keep["a"].shape[0] * keep["b"].shape[1] * 3
+
+
+def test_dividing_a_game_does_not_encode_the_whole_again() -> None:
+    model, samples = vector_model(2), vector_samples(3)
+    game = model.game(samples, removal="zero")
+    game.encode("a"), game.encode("b")
+    with Rows(model) as rows:
+        divided = game.divide({"a": "item", "b": "pair"})
+        divided.value({name: s.mask | ~s.mask for name, s in divided.players.items()})
+    assert rows.encoded == {"a": 0, "b": 0}
 
 
 def test_draws_of_a_constant_removal_cost_nothing() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import MIXED, speech_model, speech_samples, vector_model, vector_samples
 
 import modalxai as mx
 from modalxai.attribution import GradCAM, ModalityShapley
 from modalxai.errors import InputError, ModalxaiError, RemovalError
 from modalxai.games import Background
 from modalxai.types import Audio, Spans
-from toys import MIXED, speech_model, speech_samples, vector_model, vector_samples
 
 RATE = 16_000
 

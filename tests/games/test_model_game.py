@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from toys import MIXED, speech_model, speech_samples, vector_model, vector_samples
 
 import modalxai as mx
 from modalxai import masking
@@ -16,7 +17,6 @@ from modalxai.errors import InputError, RemovalError
 from modalxai.games import Background
 from modalxai.model import EmotionModel
 from modalxai.types import Features, Spans
-from toys import MIXED, speech_model, speech_samples, vector_model, vector_samples
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -220,9 +220,9 @@ def test_a_grid_of_encoder_outputs(removal: str, fusion: str) -> None:
 
 def test_spans_of_ones_own() -> None:
     model, samples = vector_model(2), vector_samples(4)
-    # Overlapping, out of order, beyond the end, and one without extent.
-    start = torch.tensor([[2.0, 0, 1, 1]]).repeat(4, 1)
-    end = torch.tensor([[9.0, 2, 3, 1]]).repeat(4, 1)
+    # Overlapping, out of order, beyond the end, one without extent, one from centre to centre.
+    start = torch.tensor([[2.0, 0, 1, 1, 0.5]]).repeat(4, 1)
+    end = torch.tensor([[9.0, 2, 3, 1, 1.5]]).repeat(4, 1)
     spans = Spans(start, end, "index")
     for removal, level in (("zero", "input"), ("absent", "features")):
         game = model.game(samples, removal=removal, level=level).divide({"a": spans})
@@ -230,7 +230,7 @@ def test_spans_of_ones_own() -> None:
             "a": random_keep(game, "a", 9),
             "b": torch.ones(4, 1, dtype=torch.bool),
         }
-        keep["a"][-1] = False
+        keep["a"][-2] = torch.tensor([True, True, True, True, False])
         check(game, Oracle(model, samples, removal, level), keep)
 
 
@@ -373,9 +373,15 @@ def test_asking_in_pieces_or_twice_gives_the_same() -> None:
 
 def test_encode_with_a_mask_is_the_removed_input_encoded() -> None:
     model, samples = vector_model(2), vector_samples(4, missing=True)
-    for removal, level in (("zero", "input"), ("noise", "input"), ("absent", "features")):
-        game = model.game(samples, removal=removal, level=level).divide({"a": "item"})
-        oracle = Oracle(model, samples, removal, level)
+    for removal, level in (
+        ("zero", "input"),
+        ("noise", "input"),
+        ("absent", "features"),
+        ("mean", "features"),
+    ):
+        game = model.game(samples, removal=removal, level=level, background=samples)
+        game = game.divide({"a": "item"})
+        oracle = Oracle(model, samples, removal, level, background=samples)
         keep = random_keep(game, "a", 3)[1]
         found = game.encode("a", keep)
         for row in range(4):
@@ -386,6 +392,9 @@ def test_encode_with_a_mask_is_the_removed_input_encoded() -> None:
             torch.testing.assert_close(found.values[row, :length], expected.values[0], **CLOSE)
             assert torch.equal(found.mask[row, :length], expected.mask[0])
             assert not found.mask[row, length:].any()
+        for keep in random_keep(game, "a", 3):  # the last removes everything
+            found = game.encode("a", keep)
+            assert (found.values[~found.mask] == 0).all()
 
 
 def test_fuse_is_the_model_in_eval_and_lets_gradients_through() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from toys import speech_model, speech_samples, vector_model, vector_samples
 
 import modalxai as mx
 from modalxai.attribution import Explanation, FeatureDifference, GradCAM
@@ -19,7 +20,6 @@ from modalxai.errors import StaleGameError
 from modalxai.games import Background
 from modalxai.model import EmotionModel
 from modalxai.trace import Fingerprint
-from toys import speech_model, speech_samples, vector_model, vector_samples
 
 
 class Restless(nn.Module):
@@ -314,6 +314,10 @@ def test_a_fingerprint_copes_with_every_kind_of_tensor() -> None:
     model.weight = nn.Parameter(torch.randn(40, 3).t())
     mark = Fingerprint(model)
     assert mark.matches(model)
+    with torch.no_grad():
+        model.weight.data.mul_(2)  # not contiguous, and unseen by its version counter
+    assert not mark.matches(model)
+    mark = Fingerprint(model)
     model.count += 1
     assert not mark.matches(model)
     assert Fingerprint(nn.Module()).matches(nn.Module())

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from toys import vector_model, vector_samples
 
 import modalxai as mx
 from modalxai.games.run import unwrap
-from toys import vector_model, vector_samples
 
 
 def check(wrapped: nn.Module, model: nn.Module) -> None:

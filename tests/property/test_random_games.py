@@ -163,11 +163,14 @@ def test_a_modality_that_changes_nothing_gets_exactly_nothing(
     rows = torch.arange(1 << len(game.modalities)) & ~(1 << player)
     deaf = TableGame(game._table[:, rows], game.labels, game.modalities, game.present)
     explanation = Explanation.of(deaf)
-    assert (explanation.shapley(scale).totals[..., player] == 0).all()
-    assert (explanation.ablation(scale).totals[..., player] == 0).all()
+    # Vector units may round the exponentials of equal rows differently, by their place in memory.
+    most = 1e-14 if scale in ("probability", "log-odds") else 0.0
+    most *= float(explanation.draws.abs().max())
+    assert explanation.shapley(scale).totals[..., player].abs().max() <= most
+    assert explanation.ablation(scale).totals[..., player].abs().max() <= most
     for pair, value in explanation.interactions(scale).pairs.items():
         if game.modalities[player] in pair:
-            assert (value == 0).all()
+            assert value.abs().max() <= 4 * most
 
 
 @settings(deadline=None, max_examples=60)
