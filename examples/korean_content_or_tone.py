@@ -208,7 +208,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--html", type=Path, help="folder for a page per model and speaker group")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of the CPU; more are slower where cores are shared"
+    )
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     corpus = read(options.data)
     show([run(corpus, half, seed, options) for half in HALVES for seed in range(options.seeds)])
 

@@ -58,7 +58,7 @@ class Oracle:
             if units is None:
                 unit = full.spans.unit
                 units = Spans(torch.zeros(1, 1), torch.full((1, 1), 1e6), unit)
-            seed = seed_for(self.samples[row]["id"], self.seed, draw)
+            seed = seed_for(f"{name}/{self.samples[row]['id']}", self.seed, draw)
             encoder = self.model.encoders[name]
             return self._encode(name, encoder.remove(inputs, units, keep[None], how, [seed]))
         values, mask = full.values.clone(), full.mask.clone()

@@ -123,7 +123,7 @@ class Explanation:
             columns=dict(columns or {}),
             provenance=Provenance(
                 attributor="coalition-table",
-                params={},
+                params={"draws": draws.shape[0]} if draws.shape[0] > 1 else {},
                 scale="raw",
                 level=game.level,
                 **game.settings,
@@ -248,7 +248,10 @@ class Explanation:
             provenance=replace(
                 self.provenance,
                 attributor=name,
-                params={"against": against} if scale == "contrast" else {},
+                params={
+                    **self.provenance.params,
+                    **({"against": against} if scale == "contrast" else {}),
+                },
                 scale=scale,
             ),
         )

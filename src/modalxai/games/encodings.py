@@ -225,7 +225,9 @@ class Encodings:
                 got=type(encoder).__name__,
                 mend=f"use one of {OUTPUT}",
             )
-        seeds = [seed_for(self._sample_ids[b], self._seed, draw) for b in rows.tolist()]
+        # The modality's name too, or two voices of one sample would get the same noise.
+        names = [f"{self._modality}/{self._sample_ids[b]}" for b in rows.tolist()]
+        seeds = [seed_for(name, self._seed, draw) for name in names]
         units = take(replace(self.units, names=()), rows)
         return encoder.remove(take(dict(self._inputs), rows), units, keep, self._how, seeds)
 
@@ -235,8 +237,9 @@ class Encodings:
         units: Spans = take(replace(self.units, names=()), rows)
         centre = (features.spans.start + features.spans.end)[..., None] / 2
         inside = (centre >= units.start[:, None]) & (centre < units.end[:, None])
-        # A vector without a place of its own (a [CLS] token) goes when everything goes.
         removed = (inside & ~keep[:, None]).any(-1) & features.spans.mask
+        # When every unit goes, so does what none covers (a [CLS] token, a space between words):
+        # to remove all words is to remove the text.
         removed = (removed | self._nothing(keep, units.mask)[:, None]) & features.mask
         if self._how == "absent" or self._mean is None:
             mask = features.mask & ~removed
