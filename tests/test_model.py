@@ -326,3 +326,27 @@ def test_an_encoder_that_returns_nonsense_is_caught(wrong):
 def test_plugins_make_the_same_parts_as_classes():
     fusion = plugins.create("fusion", "shallow", dims={"audio": 16, "text": 8}, labels=LABELS)
     assert type(fusion) is mx.fusion.ShallowFusion
+
+
+def test_what_a_part_keeps_in_eval_the_model_leaves_there():
+    from transformers import Wav2Vec2Config
+
+    small = Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8, 8),
+        conv_kernel=(10, 3),
+        conv_stride=(5, 2),
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+    )
+    encoder = mx.encoders.Wav2Vec2Encoder(small, trainable=1)
+    fusion = mx.fusion.ShallowFusion({"audio": 16}, LABELS)
+    mx.EmotionModel({"audio": encoder}, fusion).train()
+    transformer = encoder.model.encoder
+    assert not transformer.dropout.training  # before the frozen layers
+    assert not transformer.layers[0].dropout.training
+    assert transformer.layers[1].dropout.training
+    assert fusion.dropout.training

@@ -54,10 +54,11 @@ class PartlyTrainable(nn.Module):
 
 
 def settle(module: nn.Module, learns: bool = True) -> None:
-    """Put every child whose weights are all frozen into eval, the rest into training mode."""
+    """Put every child whose weights are all frozen into eval; the rest stays as it is."""
     for child in module.children():
         # A child without weights (dropout, an activation) follows its parent.
         weights = list(child.parameters())
         child_learns = any(weight.requires_grad for weight in weights) if weights else learns
-        child.training = child_learns
+        if not child_learns:  # only ever off: a part may keep more of itself in eval than this
+            child.training = False
         settle(child, child_learns)
