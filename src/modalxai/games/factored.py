@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from modalxai.errors import InputError, RemovalError, StaleGameError
 from modalxai.games.background import Background
 from modalxai.games.bank import References, row_bytes, take
 from modalxai.games.encodings import Encodings
+from modalxai.games.players import check_spans, name_words, offered_units
 from modalxai.games.removal import OUTPUT, resolve
-from modalxai.protocols import Removable, Split
+from modalxai.protocols import Split
 from modalxai.trace import Fingerprint, no_trace
 from modalxai.types import Batch, Features, Labels, Prediction, Spans
 
@@ -214,54 +214,13 @@ class ModelGame:
                 got=f"removal {self._removal[modality]!r} at level 'input'",
                 mend='name one that the encoder offers, such as "mask" or "silence"',
             )
-        encoder = self._model.encoder(modality)
         if isinstance(asked, str):
-            if not isinstance(encoder, Removable):
-                raise InputError(
-                    f"the encoder of {modality!r} knows no units",
-                    expected="spans of your own",
-                    got=repr(asked),
-                    mend="pass mx.Spans(start, end, unit)",
-                )
+            inputs, texts = self._batch[modality], self._batch.columns.get(modality)
             with no_trace(self._model):
-                return self._named(modality, encoder.units(self._batch[modality], asked))
-        if not isinstance(asked, Spans):
-            raise InputError(
-                f"players of {modality!r} that are none",
-                expected="a kind of unit that the encoder offers, or mx.Spans",
-                got=type(asked).__name__,
-                mend='write divide({"text": "word"}), for example',
-            )
-        if not (torch.isfinite(asked.start).all() and torch.isfinite(asked.end).all()):
-            raise InputError(
-                f"spans of {modality!r} that are not finite",
-                expected="finite starts and ends",
-                got="NaN or infinity",
-                mend="give padding the same start and end, 0 say",
-            )
+                found = offered_units(self._model.encoder(modality), modality, inputs, asked)
+            return name_words(found, texts)
         unit = self.encode(modality).spans.unit
-        if asked.unit != unit or asked.start.shape[0] != len(self.sample_ids):
-            raise InputError(
-                f"spans that do not fit {modality!r}",
-                expected=f"{len(self.sample_ids)} rows in {unit}",
-                got=f"{asked.start.shape[0]} rows in {asked.unit}",
-                mend="one row per sample, in the encoder's unit",
-            )
-        return asked.to(self._model.device)
-
-    def _named(self, modality: str, spans: Spans) -> Spans:
-        """Words get their text, where the texts travelled with the batch."""
-        texts = self._batch.columns.get(modality)
-        if spans.names or spans.unit != "characters" or texts is None:
-            return spans
-        rows = zip(texts, spans.start.tolist(), spans.end.tolist(), strict=True)
-        names = tuple(
-            tuple(text[int(a) : int(b)] for a, b in zip(start, end, strict=True) if b > a)
-            if isinstance(text, str)
-            else ()
-            for text, start, end in rows
-        )
-        return replace(spans, names=names)
+        return check_spans(asked, modality, unit, len(self.sample_ids)).to(self._model.device)
 
     def encode(self, modality: str, keep: Tensor | None = None) -> Features:
         """One modality's features [B, T, D]; ``keep`` bool [B, U_m], everything for ``None``.
