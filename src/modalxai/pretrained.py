@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,12 +13,12 @@ from modalxai import storage
 from modalxai.errors import CheckpointError, ModalxaiError
 
 
-class Pretrained(nn.Module):
+class Pretrained(nn.Module, ABC):
     """A module that is rebuilt from its settings: ``config.json`` and ``model.safetensors``."""
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments as json values."""
-        raise NotImplementedError
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:

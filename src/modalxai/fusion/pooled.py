@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, Self
@@ -76,13 +77,13 @@ class PooledFusion(Pretrained):
         """Pool and widen one encoding, [B, ...]; all that does not depend on the others."""
         return self.widen(modality, self.pooled(modality, features))
 
+    @abstractmethod
     def widen(self, modality: str, pooled: Tensor) -> Tensor:
         """[B, D_m] to what `join` reads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def join(self, projected: Mapping[str, Tensor]) -> Prediction:
         """Scores [B, K] from every modality's projection."""
-        raise NotImplementedError
 
     def forward(self, features: Mapping[str, Features]) -> Prediction:
         """Scores [B, K] from every modality's features.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal, Self
@@ -159,9 +160,9 @@ class SequenceFusion(Pretrained):
         """[B, T, W] with positions added, in a fusion that has them."""
         return values
 
+    @abstractmethod
     def join(self, projected: Mapping[str, Features]) -> Prediction:
         """Scores [B, K] from every modality's projection."""
-        raise NotImplementedError
 
     def forward(self, features: Mapping[str, Features]) -> Prediction:
         """Scores [B, K] from every modality's features.
