@@ -64,15 +64,16 @@ def _made(collate: SampleCollate, data: Data, batch_size: int) -> Iterator[Batch
         yield collate(pending)
 
 
-def one_batch(collate: SampleCollate, data: Data) -> Batch:
-    """`Data` as a single batch.
+def one_batch(collate: SampleCollate, data: Data) -> tuple[Batch, list[Sample] | None]:
+    """`Data` as a single batch, and the samples it was made of where they are known.
 
     Raises
     ------
     InputError
         A loader of several batches, or no sample.
     """
-    found = list(batches(collate, data, sys.maxsize))
+    items = [data] if isinstance(data, Mapping) else list(_items(data))
+    found = list(batches(collate, items, sys.maxsize))
     if len(found) != 1:
         raise InputError(
             "a game is of one batch",
@@ -80,7 +81,8 @@ def one_batch(collate: SampleCollate, data: Data) -> Batch:
             got=f"{len(found)} batches",
             mend="make a game for each batch, or use mx.explain for all of them",
         )
-    return found[0]
+    whole = any(isinstance(item, Batch) or "ids" in item for item in items)
+    return found[0], None if whole else cast("list[Sample]", items)
 
 
 def _items(data: Any) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from modalxai.types import RESERVED, Features, Inputs, Labels, Prediction
 
 if TYPE_CHECKING:
     from modalxai.fusion.late import Combine
-    from modalxai.games import ModelGame
+    from modalxai.games import Background, Draws, ModelGame
     from modalxai.training.transfer import Loaded
 
 FORMAT = 1
@@ -212,19 +212,30 @@ class EmotionModel(nn.Module):
         *,
         removal: str | Mapping[str, str] | None = None,
         level: str = "input",
-        background: Data | None = None,
-        draws: int = 1,
+        background: Data | Background | None = None,
+        draws: Draws = 1,
         seed: int = 0,
     ) -> ModelGame:
         """What would this model score if only some modalities, words or moments were left?
 
-        See `modalxai.games.ModelGame`.
+        See `modalxai.games.ModelGame`. Samples rather than a batch are needed where players lie
+        inside the raw values.
         """
         from modalxai.games import ModelGame
 
-        batch = one_batch(self.collate, data)
+        batch, samples = one_batch(self.collate, data)
+        raws = None
+        if samples is not None:
+            raws = {name: [sample.get(name) for sample in samples] for name in self.modalities}
         return ModelGame.make(
-            self, batch, removal=removal, level=level, background=background, draws=draws, seed=seed
+            self,
+            batch,
+            removal=removal,
+            level=level,
+            background=background,
+            raws=raws,
+            draws=draws,
+            seed=seed,
         )
 
     def save_pretrained(self, folder: str | Path) -> None:

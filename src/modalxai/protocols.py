@@ -236,7 +236,7 @@ class Game(Protocol):
         """What the game adds to a `Provenance`: removal, background, seed, versions."""
         ...
 
-    def divide(self, players: Mapping[str, str | Spans]) -> Game:
+    def divide(self, players: Mapping[str, str | Spans | Division[Any]]) -> Game:
         """The same game with more players; what is not divided stays one player."""
         ...
 
@@ -246,6 +246,15 @@ class Game(Protocol):
         ``keep[m]`` is bool [..., B, U_m], True for what is left; ``...`` broadcasts over the
         modalities, so [V, 1, B, U] and [1, W, B, U'] ask for V * W coalitions.
         """
+        ...
+
+
+@runtime_checkable
+class Selectable(Protocol):
+    """Optional: a game that can be asked about some of its samples alone."""
+
+    def select(self, rows: Sequence[int]) -> Game:
+        """The same game of these samples."""
         ...
 
 

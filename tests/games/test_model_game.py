@@ -355,7 +355,7 @@ def test_small_chunks_of_the_encoder_give_the_same(monkeypatch: pytest.MonkeyPat
     game = model.game(samples, removal="noise").divide({"a": "item"})
     keep = {"a": random_keep(game, "a", 12), "b": torch.ones(3, 1).bool()}
     expected = game.value(keep)
-    monkeypatch.setattr("modalxai.games.encodings.ENCODE_ROWS", 1)
+    monkeypatch.setattr("modalxai.games.source.ENCODE_ROWS", 1)
     game = model.game(samples, removal="noise").divide({"a": "item"})
     torch.testing.assert_close(game.value(keep), expected, **CLOSE)
 

@@ -2,7 +2,8 @@
 
 from modalxai.batching import Data
 from modalxai.games.background import Background
+from modalxai.games.donors import Draws
 from modalxai.games.factored import ModelGame
 from modalxai.games.run import explain
 
-__all__ = ["Background", "Data", "ModelGame", "explain"]
+__all__ = ["Background", "Data", "Draws", "ModelGame", "explain"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,9 @@ class Bank:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._places
 
+    def __len__(self) -> int:
+        return self._size
+
     def place(self, key: Hashable) -> int:
         """The number of the row that ``key`` names."""
         return self._places[key]
@@ -43,12 +46,37 @@ class Bank:
             self._size += 1
         self._parts.append(rows)
 
+    def keep(self, keys: Iterable[Hashable]) -> None:
+        """Drop every row that none of ``keys`` names; unknown keys are no matter."""
+        wanted = {key: self._places[key] for key in keys if key in self._places}
+        if len(set(wanted.values())) == self._size:
+            return
+        kept = sorted(set(wanted.values()))
+        if kept:
+            device = pytree.tree_leaves(self.rows)[0].device
+            self._parts = [take(self.rows, torch.tensor(kept, device=device))]
+        else:
+            self._parts = []
+        moved = {place: index for index, place in enumerate(kept)}
+        self._places = {key: moved[place] for key, place in wanted.items()}
+        self._size = len(kept)
+
     @property
     def rows(self) -> Any:
         """All rows as one pytree."""
         if len(self._parts) > 1:
             self._parts = [join_rows(self._parts)]
         return self._parts[0]
+
+    @property
+    def bytes(self) -> int:
+        """What the rows take, padded as they are."""
+        return sum(
+            leaf.numel() * leaf.element_size()
+            for part in self._parts
+            for leaf in pytree.tree_leaves(part)
+            if isinstance(leaf, Tensor)
+        )
 
 
 def take(rows: Any, index: Tensor) -> Any:

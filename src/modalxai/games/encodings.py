@@ -1,10 +1,11 @@
-"""One modality of a batch: encoded whole, and with some of its units removed."""
+"""One modality of a batch: encoded whole, and with some of its players removed."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,253 +13,314 @@ from torch import Tensor
 from modalxai import masking
 from modalxai.audio import seed_for
 from modalxai.errors import RemovalError
-from modalxai.games.bank import Bank, References, digest, join_rows, take
-from modalxai.games.removal import OUTPUT
-from modalxai.protocols import Removable, Split
+from modalxai.games.bank import digest, join_rows, row_bytes, take
+from modalxai.games.donors import Donors
+from modalxai.games.removal import ABSENT, OUTPUT
+from modalxai.games.source import Source
+from modalxai.games.versions import Versions
+from modalxai.protocols import Removable
 from modalxai.types import Features, Inputs, Spans
 
-if TYPE_CHECKING:
-    from modalxai.model import EmotionModel
+BANK_BYTES = 1 << 30
+"""Bytes of encoded rows that one modality keeps between questions."""
+ROWS = 64
+"""Rows made ready at once."""
 
-WHOLE = 1e9
-"""End of the one player of an undivided modality: beyond the end of any recording or text."""
-ENCODE_ROWS = 16
-"""Removed rows encoded at once, or as many as the batch has."""
+
+class _Row(NamedTuple):
+    """One row to make: a draw, a sample, and which of its players are left."""
+
+    draw: int
+    sample: int
+    keep: Tensor
 
 
 class Encodings:
     """Rows of one modality, each distinct input encoded once.
 
+    What a removed player leaves behind:
+
+    - a unit of the input is removed by the encoder, and the rest encoded again;
+    - a unit of the output is masked, or takes the background's mean;
+    - a player inside the raw value (a `Division`) is rendered, collated and encoded.
+
+    When no player is left the modality is gone as a whole, whatever its players were: absent, a
+    donor's, or removed by its encoder.
+
     Parameters
     ----------
-    model, modality, inputs, sample_ids
-        What is encoded.
+    source
+        The modality, and what has been encoded of it.
     how
         The removal.
     outside
         Whether it acts on the encoder's output rather than its input.
     mean
         [D], the background's, under "mean".
+    donors
+        Who lends what is lost, under the marginal removals.
     draws, seed
         Of random removals.
-    references
-        Encodings of wholly removed inputs, shared by the games of a corpus.
     """
 
     def __init__(
         self,
-        model: EmotionModel,
-        modality: str,
-        inputs: Inputs,
-        sample_ids: Sequence[str],
+        source: Source,
         *,
         how: str,
         outside: bool,
         mean: Tensor | None,
+        donors: Donors | None,
         draws: int,
         seed: int,
-        references: References,
     ) -> None:
-        self._model = model
-        self._modality = modality
-        self._inputs = inputs
-        self._sample_ids = sample_ids
+        self.source = source
         self._how = how
         self._outside = outside
         self._mean = mean
+        self._donors = donors
         self._draws = draws
         self._seed = seed
-        self._references = references
-        self._full: Features | None = None
         self._units: Spans | None = None
-        self._bank = Bank()
+        self._versions: Versions | None = None
 
-    def divided(self, units: Spans) -> Encodings:
-        """The same rows with other units; what is encoded whole stays encoded."""
-        other = Encodings(
-            self._model,
-            self._modality,
-            self._inputs,
-            self._sample_ids,
-            how=self._how,
-            outside=self._outside,
-            mean=self._mean,
-            draws=self._draws,
-            seed=self._seed,
-            references=self._references,
-        )
-        other._full, other._units = self._full, units
+    def divided(self, units: Spans, versions: Versions | None = None) -> Encodings:
+        """The same modality with other players; what is encoded stays encoded."""
+        other = copy(self)
+        other._units, other._versions = units, versions
         return other
 
-    @property
-    def full(self) -> Features:
-        """Nothing removed, [B, T, D]."""
-        if self._full is None:
-            self._full = self._encode(self._inputs)
-        return self._full
-
-    @property
-    def present(self) -> Tensor:
-        """Bool [B]: the sample has this modality."""
-        return self.full.mask.any(1)
+    def select(self, rows: Sequence[int]) -> Encodings:
+        """Some of the samples; what is encoded stays encoded."""
+        other = copy(self)
+        other.source = self.source.select(rows)
+        if self._versions is not None:
+            other._versions = self._versions.select(rows)
+        if self._units is not None:
+            other._units = _chosen(self._units, rows)
+        return other
 
     @property
     def units(self) -> Spans:
         """The players, [B, U]; one over everything unless divided."""
-        if self._units is None:
-            start = self.full.spans.start.new_zeros(len(self._sample_ids), 1)
-            self._units = Spans(start, torch.full_like(start, WHOLE), self.full.spans.unit)
-        return self._units
+        return self.source.everything if self._units is None else self._units
 
-    @property
-    def rows(self) -> Any:
-        """Everything encoded so far as the fusion's join reads it, a pytree of [P, ...]."""
-        return self._bank.rows
+    def fits(self, coalitions: int) -> bool:
+        """Whether the rows of so many coalitions fit into the bank."""
+        self.source.add_originals()
+        rows = coalitions * len(self.source.sample_ids)
+        return rows * row_bytes(self.source.bank.rows) <= BANK_BYTES
 
     def features(self, keep: Tensor) -> Features:
-        """Features [B, T, D] with the units left that ``keep``, bool [B, U], names."""
-        rows = torch.arange(len(self._sample_ids), device=keep.device)
-        kept = self._effective(keep)
-        if self._outside:
-            return self._masked(rows, kept)
-        return self._encode(self._removed(rows, kept, 0))
+        """Features [B, T, D] with the players left that ``keep``, bool [B, U], names."""
+        return self._features(keep, 0)
 
     def nothing_left(self) -> list[Features]:
         """Everything removed, [B, T, D], once per draw; a missing modality stays missing."""
-        rows = torch.arange(len(self._sample_ids), device=self._model.device)
-        nothing = self._effective(torch.zeros_like(self.units.mask))
-        return [self._encode(self._removed(rows, nothing, draw)) for draw in range(self._draws)]
+        nothing = torch.zeros_like(self.units.mask)
+        return [self._features(nothing, draw) for draw in range(self._draws)]
 
     def place(self, keep: Tensor) -> Tensor:
-        """Where in `rows` each coalition of ``keep``, bool [..., B, U], lies: [R, ..., B]."""
-        samples = len(self._sample_ids)
-        kept = self._effective(keep).reshape(-1, samples, keep.shape[-1])
+        """Where in the bank each coalition of ``keep``, bool [..., B, U], lies: [R, ..., B]."""
+        bank, ids = self.source.bank, self.source.sample_ids
+        kept = self._effective(keep).reshape(-1, len(ids), keep.shape[-1])
         whole = kept.all(-1)
-        nothing = self._nothing(kept, self.units.mask) & ~whole
+        nothing = self._nothing(kept) & ~whole
+        draws = self._draws_of(nothing)
+        lent = self._lent(nothing)
+        ends, marks = self._marks()
         bits, every, none = (t.cpu().numpy() for t in (kept, whole, nothing))
         keys: list[Hashable] = []
-        new: dict[Hashable, tuple[int, int, int]] = {}
-        draws = 1 if self._outside else self._draws
+        parts: dict[Hashable, _Row] = {}
+        gone: dict[Hashable, _Row] = {}
         for draw in range(draws):
             for v in range(len(bits)):
-                for b in range(samples):
-                    key: Hashable = (draw, b, bits[v, b].tobytes())
+                for b, name in enumerate(ids):
                     if every[v, b]:
-                        key = ("whole", b)
-                    elif none[v, b] and self._how == "absent":
-                        key = "absent"
-                    elif key not in self._bank:
-                        new.setdefault(key, (draw, v, b))
-                    keys.append(key)
-        if ("whole", 0) not in self._bank:
-            self._add([("whole", b) for b in range(samples)], self.full)
-        if "absent" in keys and "absent" not in self._bank:
-            self._add(["absent"], self._absent())
-        for draw in range(draws):
-            wanted = [(key, v, b) for key, (at, v, b) in new.items() if at == draw]
-            size = max(ENCODE_ROWS, samples)
-            for start in range(0, len(wanted), size):
-                self._encode_new(wanted[start : start + size], draw, kept, nothing)
-        place = torch.tensor([self._bank.place(key) for key in keys], device=keep.device)
-        return place.reshape(draws, *keep.shape[:-2], samples)
+                        keys.append(("whole", name))
+                    elif none[v, b]:
+                        keys.append(self._gone(draw, b, lent))
+                        gone.setdefault(keys[-1], _Row(draw, b, kept[v, b]))
+                    else:
+                        at = draw if self._draws_parts else 0
+                        keys.append((marks[b], at, name, bits[v, b, : ends[b]].tobytes()))
+                        parts.setdefault(keys[-1], _Row(at, b, kept[v, b]))
+        if bank.bytes > BANK_BYTES:
+            bank.keep(keys)
+        self.source.add_originals()
+        self._add(gone, nothing=True)
+        self._add(parts, nothing=False)
+        place = torch.tensor([bank.place(key) for key in keys], device=keep.device)
+        return place.reshape(draws, *keep.shape[:-2], len(ids))
 
-    def _encode_new(
-        self,
-        wanted: Sequence[tuple[Hashable, int, int]],
-        draw: int,
-        kept: Tensor,
-        nothing: Tensor,
-    ) -> None:
-        keys = [key for key, _, _ in wanted]
-        rows = torch.tensor([b for _, _, b in wanted], device=kept.device)
-        keep = torch.stack([kept[v, b] for _, v, b in wanted])
-        if self._outside:
-            self._add(keys, self._masked(rows, keep))
-            return
-        inputs = self._removed(rows, keep, draw)
+    # What rows are called. Equal names mean equal rows.
+
+    @property
+    def _draws_parts(self) -> bool:
+        """Whether removing a part is drawn: what is masked or rendered is not."""
+        return not self._outside and self._versions is None
+
+    def _draws_of(self, nothing: Tensor) -> int:
+        drawn = self._donors is not None or not self._outside
+        return self._draws if self._draws_parts or (drawn and bool(nothing.any())) else 1
+
+    def _gone(self, draw: int, sample: int, lent: Sequence[Sequence[int]]) -> Hashable:
+        if self._how == ABSENT:
+            return ABSENT
+        if self._donors is not None:
+            return ("donor", lent[sample][draw])
+        return ("gone", 0 if self._outside else draw, self.source.sample_ids[sample])
+
+    def _lent(self, nothing: Tensor) -> list[list[int]]:
+        """Each sample's donors, where it needs any."""
+        if self._donors is None:
+            return []
+        wanted = zip(self.source.sample_ids, nothing.any(0).tolist(), strict=True)
+        return [
+            self._donors.of(self.source.modality, name) if any_ else [] for name, any_ in wanted
+        ]
+
+    def _marks(self) -> tuple[list[int], list[Hashable]]:
+        """How many players each sample has, and a name for its division into them."""
+        edges = torch.stack([self.units.start, self.units.end], dim=-1).cpu().numpy()
+        real = self.units.mask.cpu()
+        ends = [int(row.nonzero().max()) + 1 if bool(row.any()) else 0 for row in real]
+        if self._versions is not None:
+            return ends, [cast("Hashable", self._versions.division)] * len(ends)
+        return ends, [row[:end].tobytes() for row, end in zip(edges, ends, strict=True)]
+
+    # How rows are made.
+
+    def _features(self, keep: Tensor, draw: int) -> Features:
+        kept = self._effective(keep)
+        nothing = self._nothing(kept)
+        order, made = [], []
+        for flag in (True, False):
+            chosen = (nothing == flag).nonzero().flatten().tolist()
+            if chosen:
+                found = self._made([_Row(draw, b, kept[b]) for b in chosen], flag)
+                made.append(found if isinstance(found, Features) else self.source.encode(found))
+                order += chosen
+        if len(made) == 1:
+            return made[0]
+        joined = cast("Features", join_rows(made))
+        return cast("Features", take(joined, torch.tensor(order, device=keep.device).argsort()))
+
+    def _add(self, rows: Mapping[Hashable, _Row], nothing: bool) -> None:
+        """Put rows into the bank that are not there; equal inputs are encoded once."""
+        wanted = [(key, row) for key, row in rows.items() if key not in self.source.bank]
+        for start in range(0, len(wanted), ROWS):
+            keys, chosen = zip(*wanted[start : start + ROWS], strict=True)
+            made = self._made(chosen, nothing)
+            if isinstance(made, Features):
+                self.source.add(keys, made)
+            else:
+                self._encode(keys, made, nothing)
+
+    def _encode(self, keys: Sequence[Hashable], inputs: Inputs, nothing: bool) -> None:
+        source, bank = self.source, self.source.bank
         marks = [digest(inputs, row) for row in range(len(keys))]
         fresh: dict[bytes, int] = {}
         for row, mark in enumerate(marks):
-            if mark in self._bank or mark in fresh:
+            if mark in bank or mark in fresh:
                 continue
-            known = self._references.get(self._modality, mark)
+            known = source.references.get(source.modality, mark)
             if known is None:
                 fresh[mark] = row
             else:
-                self._add([mark], known)
+                source.add([mark], known)
         if fresh:
-            chosen = torch.tensor(list(fresh.values()), device=kept.device)
-            features = self._encode(take(inputs, chosen))
-            self._add(list(fresh), features)
-            for place, (mark, row) in enumerate(fresh.items()):
-                _, v, b = wanted[row]
-                if nothing[v, b]:
-                    one = take(features, chosen.new_tensor([place]))
-                    self._references.put(self._modality, mark, one)
+            chosen = torch.tensor(list(fresh.values()), device=source.model.device)
+            features = source.encode(take(dict(inputs), chosen))
+            source.add(list(fresh), features)
+            if nothing:
+                for at, mark in enumerate(fresh):
+                    one = take(features, chosen.new_tensor([at]))
+                    source.references.put(source.modality, mark, one)
         for key, mark in zip(keys, marks, strict=True):
-            self._bank.alias(key, mark)
+            bank.alias(key, mark)
 
-    def _add(self, keys: Sequence[Hashable], features: Features) -> None:
-        fusion, rows = self._model.fusion, cast("Any", features)
-        if isinstance(fusion, Split):
-            rows = fusion.project(self._modality, features)
-        self._bank.add(keys, rows)
+    def _made(self, rows: Sequence[_Row], nothing: bool) -> Features | Inputs:
+        """Features where no encoder is needed, else its inputs; all rows gone, or none."""
+        if nothing and self._donors is not None:
+            return self._lend(rows)
+        if not nothing and self._versions is not None:
+            ends, _ = self._marks()
+            return self._versions.render(
+                [row._replace(keep=row.keep[: ends[row.sample]]) for row in rows]
+            )
+        if self._outside:
+            return self._masked(rows, nothing)
+        return self._removed(rows, nothing)
 
-    def _encode(self, inputs: Inputs) -> Features:
-        count = len(next(iter(inputs.values())))
-        size = max(ENCODE_ROWS, len(self._sample_ids))
-        parts = []
-        for start in range(0, count, size):
-            index = torch.arange(start, min(start + size, count), device=self._model.device)
-            part = inputs if count <= size else take(dict(inputs), index)
-            features = self._model.encode_one(self._modality, part)
-            # Names would have to agree between rows, and nothing reads those of a vector.
-            parts.append(replace(features, spans=replace(features.spans, names=())))
-        return parts[0] if len(parts) == 1 else cast("Features", join_rows(parts))
+    def _lend(self, rows: Sequence[_Row]) -> Features:
+        donors, name = cast("Donors", self._donors), self.source.modality
+        lent = [donors.of(name, self.source.sample_ids[row.sample])[row.draw] for row in rows]
+        return cast("Features", take(donors.features(name), self._index(lent)))
 
-    def _removed(self, rows: Tensor, keep: Tensor, draw: int) -> Inputs:
-        encoder = self._model.encoder(self._modality)
+    def _removed(self, rows: Sequence[_Row], nothing: bool) -> Inputs:
+        source = self.source
+        encoder = source.model.encoder(source.modality)
         if not isinstance(encoder, Removable):
             raise RemovalError(
-                f"the encoder of {self._modality!r} removes nothing",
+                f"the encoder of {source.modality!r} removes nothing",
                 expected="a Removable encoder",
                 got=type(encoder).__name__,
                 mend=f"use one of {OUTPUT}",
             )
         # The modality's name too, or two voices of one sample would get the same noise.
-        names = [f"{self._modality}/{self._sample_ids[b]}" for b in rows.tolist()]
-        seeds = [seed_for(name, self._seed, draw) for name in names]
-        units = take(replace(self.units, names=()), rows)
-        return encoder.remove(take(dict(self._inputs), rows), units, keep, self._how, seeds)
+        names = [f"{source.modality}/{source.sample_ids[row.sample]}" for row in rows]
+        seeds = [
+            seed_for(name, self._seed, row.draw) for name, row in zip(names, rows, strict=True)
+        ]
+        index = self._index([row.sample for row in rows])
+        # To remove all units is to remove the modality: also what no unit covers.
+        units = take(replace(source.everything if nothing else self.units, names=()), index)
+        keep = torch.zeros_like(units.mask) if nothing else torch.stack([row.keep for row in rows])
+        return encoder.remove(take(dict(source.inputs), index), units, keep, self._how, seeds)
 
-    def _masked(self, rows: Tensor, keep: Tensor) -> Features:
+    def _masked(self, rows: Sequence[_Row], nothing: bool) -> Features:
         """Outputs whose centre lies in a removed unit, masked ("absent") or set to the mean."""
-        features: Features = take(self.full, rows)
-        units: Spans = take(replace(self.units, names=()), rows)
-        centre = (features.spans.start + features.spans.end)[..., None] / 2
-        inside = (centre >= units.start[:, None]) & (centre < units.end[:, None])
-        removed = (inside & ~keep[:, None]).any(-1) & features.spans.mask
-        # When every unit goes, so does what none covers (a [CLS] token, a space between words):
-        # to remove all words is to remove the text.
-        removed = (removed | self._nothing(keep, units.mask)[:, None]) & features.mask
-        if self._how == "absent" or self._mean is None:
+        index = self._index([row.sample for row in rows])
+        features: Features = take(self.source.full, index)
+        removed = features.mask
+        if not nothing:
+            keep = torch.stack([row.keep for row in rows])
+            units: Spans = take(replace(self.units, names=()), index)
+            centre = (features.spans.start + features.spans.end)[..., None] / 2
+            inside = (centre >= units.start[:, None]) & (centre < units.end[:, None])
+            removed = (inside & ~keep[:, None]).any(-1) & features.spans.mask & features.mask
+        if self._how == ABSENT or self._mean is None:
             mask = features.mask & ~removed
             return replace(features, values=masking.blank(features.values, mask), mask=mask)
         mean = self._mean.to(features.values)
         return replace(features, values=torch.where(removed[..., None], mean, features.values))
 
-    def _absent(self) -> Features:
-        """One row of nothing."""
-        values = self.full.values.new_zeros(1, 1, self.full.values.shape[-1])
-        edge = self.full.spans.start.new_zeros(1, 1)
-        empty = torch.zeros_like(edge, dtype=torch.bool)
-        low, high = (None, None) if self.full.spans.low is None else (edge, edge)
-        return Features(values, empty, Spans(edge, edge, self.full.spans.unit, low, high))
+    def _index(self, rows: Sequence[int]) -> Tensor:
+        return torch.tensor(rows, device=self.source.model.device)
+
+    # Which players count.
 
     def _effective(self, keep: Tensor) -> Tensor:
         """Padding players, and the players of a missing modality, count as kept."""
-        return keep | ~self.units.mask | ~self.present[:, None]
+        return keep | ~self.units.mask | ~self.source.present[:, None]
 
-    def _nothing(self, keep: Tensor, real: Tensor) -> Tensor:
+    def _nothing(self, keep: Tensor) -> Tensor:
         """Whether no real unit is left, [...]; a row without units has lost nothing."""
+        real = self.units.mask
         return (~keep | ~real).all(-1) & real.any(-1)
+
+
+def _chosen(spans: Spans, rows: Sequence[int]) -> Spans:
+    """Some rows of spans, padded no more than they need."""
+    index = torch.tensor(rows, device=spans.start.device)
+    real = spans.mask[index].any(0).nonzero()
+    longest = int(real.max()) + 1 if len(real) else 1
+
+    def cut(edge: Any) -> Any:
+        return None if edge is None else edge[index, :longest]
+
+    names = tuple(spans.names[row] for row in rows) if spans.names else ()
+    return Spans(
+        cut(spans.start), cut(spans.end), spans.unit, cut(spans.low), cut(spans.high), names
+    )

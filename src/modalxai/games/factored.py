@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,14 @@ from modalxai.batching import Data
 from modalxai.errors import InputError, RemovalError, StaleGameError
 from modalxai.games.background import Background
 from modalxai.games.bank import References, row_bytes, take
+from modalxai.games.donors import Donors, Draws
 from modalxai.games.encodings import Encodings
+from modalxai.games.pieces import in_pieces
 from modalxai.games.players import check_spans, name_words, offered_units
-from modalxai.games.removal import OUTPUT, resolve
-from modalxai.protocols import Split
+from modalxai.games.removal import MARGINAL, OUTPUT, needs_donors, resolve
+from modalxai.games.source import Source
+from modalxai.games.versions import Versions
+from modalxai.protocols import Division, Split
 from modalxai.trace import Fingerprint, no_trace
 from modalxai.types import Batch, Features, Labels, Prediction, Spans
 
@@ -47,8 +52,10 @@ class ModelGame:
         ``"input"`` (removed and encoded again) or ``"features"`` (encoder outputs masked).
     background
         For the removal "mean".
+    raws
+        By modality the B raw values, for players that lie inside them.
     draws
-        How often a random removal is drawn (R).
+        How often a random removal is drawn (R); ``"all"`` takes every donor.
     seed
         Of everything drawn; each sample's own seed comes from it and the sample's id.
     references
@@ -65,32 +72,42 @@ class ModelGame:
         removal: Mapping[str, str],
         level: str,
         background: Background | None = None,
-        draws: int = 1,
+        raws: Mapping[str, Sequence[Any]] | None = None,
+        draws: Draws = 1,
         seed: int = 0,
         references: References | None = None,
         fingerprint: Fingerprint | None = None,
     ) -> None:
         self._model = model
-        self._batch = batch.to(model.device)
+        batch = batch.to(model.device)
+        self._columns = batch.columns
         self._removal = dict(removal)
         self._background = background
+        self._draws = draws
         self._seed = seed
         self._fingerprint = fingerprint or Fingerprint(model)
         self.level = level
-        self.sample_ids = self._batch.ids
+        self.sample_ids = batch.ids
         shared = References() if references is None else references
+        donors = None
+        if background is not None and needs_donors(self._removal):
+            donors = Donors(background, self._removal, draws, seed)
         self._encodings = {
             name: Encodings(
-                model,
-                name,
-                self._batch[name],
-                self.sample_ids,
+                Source(
+                    model,
+                    name,
+                    batch[name],
+                    self.sample_ids,
+                    batch.columns.get(name) if raws is None else raws[name],
+                    shared,
+                ),
                 how=how,
                 outside=level == "features" or how in OUTPUT,
                 mean=background.means[name] if background and how == "mean" else None,
-                draws=draws,
+                donors=donors if how in MARGINAL else None,
+                draws=draws if isinstance(draws, int) else 1 if donors is None else donors.draws,
                 seed=seed,
-                references=shared,
             )
             for name, how in self._removal.items()
         }
@@ -104,7 +121,8 @@ class ModelGame:
         removal: str | Mapping[str, str] | None = None,
         level: str = "input",
         background: Data | Background | None = None,
-        draws: int = 1,
+        raws: Mapping[str, Sequence[Any]] | None = None,
+        draws: Draws = 1,
         seed: int = 0,
         references: References | None = None,
         fingerprint: Fingerprint | None = None,
@@ -119,10 +137,12 @@ class ModelGame:
             An unknown level, draws below 1, or a batch that lacks a modality.
         """
         chosen = resolve(model, removal, level, background is not None)
-        if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        lent = needs_donors(chosen)
+        whole = isinstance(draws, int) and not isinstance(draws, bool) and draws >= 1
+        if not whole and not (draws == "all" and lent):
             raise InputError(
                 "draws out of range",
-                expected="a whole number from 1",
+                expected="a whole number from 1, or 'all' donors of a marginal removal",
                 got=repr(draws),
                 mend="1 for constant removals, tens for random ones",
             )
@@ -137,13 +157,14 @@ class ModelGame:
                 got=f"keys {list(batch)}",
                 mend="make batches with model.collate",
             )
-        known = None if background is None else Background.of(model, background)
+        known = None if background is None else Background.of(model, background, donors=lent)
         return cls(
             model,
             batch,
             removal=chosen,
             level=level,
             background=known,
+            raws=raws,
             draws=draws,
             seed=seed,
             references=references,
@@ -163,7 +184,7 @@ class ModelGame:
     @property
     def settings(self) -> dict[str, Any]:
         """What this game adds to a result's provenance."""
-        used = self._background is not None and "mean" in self._removal.values()
+        used = bool({"mean", *MARGINAL} & set(self._removal.values()))
         return {
             "removal": dict(self._removal),
             "background": self._background.digest if used and self._background else None,
@@ -183,39 +204,61 @@ class ModelGame:
             self.encode(name)
         return {name: found.units for name, found in self._encodings.items()}
 
-    def divide(self, players: Mapping[str, str | Spans]) -> ModelGame:
+    def select(self, rows: Sequence[int]) -> ModelGame:
+        """The same game of some of its samples; what is encoded stays encoded."""
+        for name in self.modalities:
+            self.encode(name)  # once, for all selections
+        game = copy(self)
+        game.sample_ids = tuple(self.sample_ids[row] for row in rows)
+        game._columns = {
+            name: tuple(values[row] for row in rows) for name, values in self._columns.items()
+        }
+        game._encodings = {name: e.select(rows) for name, e in self._encodings.items()}
+        return game
+
+    def divide(self, players: Mapping[str, str | Spans | Division[Any]]) -> ModelGame:
         """The same game with a modality's words, segments or frames as players.
 
         Parameters
         ----------
         players
-            By modality, a kind that its encoder offers or spans of your own.
+            By modality, a kind that its encoder offers, spans of your own, or a division of the
+            raw value (pitch and rate; spoken words and prosody), which needs a game of samples.
 
         Raises
         ------
         RemovalError
             A removal that takes away whole modalities only.
         InputError
-            An unknown modality or kind, or spans in another unit or for other samples.
+            An unknown modality or kind, spans in another unit or for other samples, or a division
+            of raw values that the game does not have.
         """
         game = copy(self)
         game._encodings = dict(self._encodings)
         for name, asked in players.items():
-            units = self._units(name, asked)
-            game._encodings[name] = self._encodings[name].divided(units)
+            self._require(name)
+            encodings = self._encodings[name]
+            if isinstance(asked, Division):
+                source = encodings.source
+                versions = Versions(asked, self._model, name, source.sample_ids, source.raws)
+                game._encodings[name] = encodings.divided(versions.units(), versions)
+            else:
+                game._encodings[name] = encodings.divided(self._units(name, asked))
         return game
 
     def _units(self, modality: str, asked: str | Spans) -> Spans:
-        self._require(modality)
-        if self.level == "input" and self._removal[modality] in OUTPUT:
+        how = self._removal[modality]
+        if how in MARGINAL or (self.level == "input" and how in OUTPUT):
             raise RemovalError(
-                f"{self._removal[modality]!r} removes {modality!r} as a whole, not its parts",
-                expected="a removal at the encoder's input, or level='features'",
-                got=f"removal {self._removal[modality]!r} at level 'input'",
+                f"{how!r} removes {modality!r} as a whole, not its parts",
+                expected="a removal at the encoder's input"
+                + ("" if how in MARGINAL else ", or level='features'"),
+                got=f"removal {how!r} at level {self.level!r}",
                 mend='name one that the encoder offers, such as "mask" or "silence"',
             )
         if isinstance(asked, str):
-            inputs, texts = self._batch[modality], self._batch.columns.get(modality)
+            inputs = self._encodings[modality].source.inputs
+            texts = self._columns.get(modality)
             with no_trace(self._model):
                 found = offered_units(self._model.encoder(modality), modality, inputs, asked)
             return name_words(found, texts)
@@ -236,7 +279,7 @@ class ModelGame:
         self._refuse_stale()
         with no_trace(self._model):
             if keep is None:
-                return self._encodings[modality].full
+                return self._encodings[modality].source.full
             if self._checked(modality, keep).dim() != 2:
                 raise _bad_keep(modality, "bool [B, U]", keep)
             return self._encodings[modality].features(keep.to(self._model.device))
@@ -323,30 +366,63 @@ class ModelGame:
                 mend="for a grid use [V, 1, B, U] and [1, W, B, U']",
             ) from error
         with no_trace(self._model):
-            places = {name: self._encodings[name].place(mask) for name, mask in checked.items()}
-            draws = max(place.shape[0] for place in places.values())
-            shape = (draws, *lead, len(self.sample_ids))
-            scores = self._join(
-                {name: _spread(place, shape).reshape(-1) for name, place in places.items()}
-            )
-        scores = scores.reshape(*shape, len(self.labels))
+            scores = self._scores(checked, tuple(lead))
         self._require_finite(scores)
         return scores
 
+    def _scores(self, keep: Mapping[str, Tensor], lead: tuple[int, ...]) -> Tensor:
+        """Scores [R, *lead, B, K]; questions that need too many rows at once are halved."""
+        axis = self._too_long(keep, lead)
+        if axis is not None:
+            half = lead[axis] // 2
+            place = axis - len(lead) - 2  # from the right, where masks are aligned
+            parts = []
+            for start, stop in ((0, half), (half, lead[axis])):
+                part = {
+                    name: mask.narrow(place, start, stop - start)
+                    if mask.dim() >= -place and mask.shape[place] > 1
+                    else mask
+                    for name, mask in keep.items()
+                }
+                parts.append(self._scores(part, (*lead[:axis], stop - start, *lead[axis + 1 :])))
+            draws = max(part.shape[0] for part in parts)
+            # A half that asks for nothing random has one draw, which holds for all of them.
+            same = [part.expand(draws, *part.shape[1:]) for part in parts]
+            return torch.cat(same, dim=1 + axis)
+        places = {name: self._encodings[name].place(mask) for name, mask in keep.items()}
+        draws = max(place.shape[0] for place in places.values())
+        shape = (draws, *lead, len(self.sample_ids))
+        scores = self._join(
+            {name: _spread(place, shape).reshape(-1) for name, place in places.items()}
+        )
+        return scores.reshape(*shape, len(self.labels))
+
+    def _too_long(self, keep: Mapping[str, Tensor], lead: tuple[int, ...]) -> int | None:
+        """The axis along which to halve a question whose rows would not fit, if there is one."""
+        for name, mask in keep.items():
+            sizes = mask.shape[:-2]
+            if self._encodings[name].fits(prod(sizes)):
+                continue
+            longest = max(range(len(sizes)), key=lambda at: sizes[at], default=None)
+            if longest is not None and sizes[longest] > 1:
+                return len(lead) - len(sizes) + longest
+        return None
+
     def _join(self, places: dict[str, Tensor]) -> Tensor:
-        """Scores [N, K] of rows of the banks, in bounded chunks."""
+        """Scores [N, K] of rows of the banks, in bounded pieces."""
         fusion = self._model.fusion
-        rows = {name: self._encodings[name].rows for name in places}
-        size = max(1, JOIN_BYTES // max(1, sum(row_bytes(bank) for bank in rows.values())))
-        count = len(next(iter(places.values())))
-        scores = [next(iter(places.values())).new_zeros(0, len(self.labels), dtype=torch.float32)]
-        for start in range(0, count, size):
-            chosen = {
-                name: take(rows[name], at[start : start + size]) for name, at in places.items()
-            }
+        rows = {name: self._encodings[name].source.bank.rows for name in places}
+        size = JOIN_BYTES // max(1, sum(row_bytes(bank) for bank in rows.values()))
+        first = next(iter(places.values()))
+
+        def piece(start: int, stop: int) -> Tensor:
+            chosen = {name: take(rows[name], at[start:stop]) for name, at in places.items()}
             joined = fusion.join(chosen) if isinstance(fusion, Split) else fusion(chosen)
-            scores.append(joined.scores.to(torch.promote_types(joined.scores.dtype, torch.float32)))
-        return torch.cat(scores)
+            scores: Tensor = joined.scores
+            return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+        nothing = first.new_zeros(0, len(self.labels), dtype=torch.float32)
+        return torch.cat([nothing, *in_pieces(len(first), size, piece)])
 
     def _checked(self, modality: str, keep: Any) -> Tensor:
         with no_trace(self._model):

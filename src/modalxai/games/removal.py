@@ -11,7 +11,12 @@ from modalxai.protocols import Removable
 if TYPE_CHECKING:
     from modalxai.model import EmotionModel
 
-OUTPUT = ("absent", "mean")
+ABSENT = "absent"
+JOINT = "marginal"
+INDEPENDENT = "marginal-independent"
+MARGINAL = (JOINT, INDEPENDENT)
+"""A donor's features stand in: one donor for all modalities, or another one for each."""
+OUTPUT = (ABSENT, "mean", *MARGINAL)
 """Removals at the encoder's output, offered for every encoder."""
 LEVELS = ("input", "features")
 
@@ -21,6 +26,12 @@ def offered(model: EmotionModel, modality: str, level: str) -> tuple[str, ...]:
     encoder = model.encoder(modality)
     own = tuple(encoder.removals) if isinstance(encoder, Removable) and level == "input" else ()
     return (*OUTPUT, *own)
+
+
+def needs_donors(removal: object) -> bool:
+    """Whether one name, or one of the names by modality, is a marginal removal."""
+    names = removal.values() if isinstance(removal, Mapping) else (removal,)
+    return any(name in MARGINAL for name in names if isinstance(name, str))
 
 
 def resolve(
@@ -34,7 +45,7 @@ def resolve(
     ------
     RemovalError
         A removal left unnamed for a model trained without modality dropout, one that the encoder
-        does not offer, or "mean" without a background.
+        does not offer, or one that needs a background where there is none.
     InputError
         An unknown modality or level.
     """
@@ -74,7 +85,7 @@ def resolve(
                 got="nothing",
                 mend=f'write removal={{"{name}": ...}}, or train with modality_dropout=0.1',
             )
-        chosen[name] = named.get(name, "absent")
+        chosen[name] = named.get(name, ABSENT)
         if chosen[name] not in offers:
             raise RemovalError(
                 f"{name!r} does not offer the removal {chosen[name]!r} at level {level!r}",
@@ -82,9 +93,9 @@ def resolve(
                 got=repr(chosen[name]),
                 mend="choose one that is offered",
             )
-        if chosen[name] == "mean" and not background:
+        if chosen[name] in ("mean", *MARGINAL) and not background:
             raise RemovalError(
-                f'the removal "mean" of {name!r} needs other samples',
+                f"the removal {chosen[name]!r} of {name!r} needs other samples",
                 expected="a background",
                 got="none",
                 mend="pass background=samples of the same corpus",

@@ -12,7 +12,9 @@ from modalxai.batching import Data, batches
 from modalxai.errors import InputError
 from modalxai.games.background import Background
 from modalxai.games.bank import References
+from modalxai.games.donors import Draws
 from modalxai.games.factored import ModelGame
+from modalxai.games.removal import needs_donors
 from modalxai.model import EmotionModel
 from modalxai.trace import Fingerprint, no_trace
 
@@ -24,7 +26,7 @@ def explain(
     removal: str | Mapping[str, str] | None = None,
     level: str = "input",
     background: Data | Background | None = None,
-    draws: int = 1,
+    draws: Draws = 1,
     batch_size: int = 16,
     seed: int = 0,
     progress: bool = False,
@@ -42,12 +44,15 @@ def explain(
         seen in training) where unnamed, if it was trained with modality dropout. Also "mean" (of
         the background), and what the encoders offer: "mask", "empty", "silence", "noise", ...
         Removed inputs that an encoder cannot tell apart are encoded once for the whole corpus.
+        "marginal" lends each sample the features of ``draws`` others, all modalities from one;
+        "marginal-independent" each modality from another.
     level
         ``"input"`` or ``"features"``; for whole modalities it decides which removals there are.
     background
-        Other samples of the corpus, for "mean".
+        Other samples of the corpus, for "mean" and the marginal removals.
     draws
-        How often a random removal is drawn.
+        How often a random removal is drawn, and how many donors a sample has; ``"all"`` takes
+        every donor there is, and is exact for this background.
     batch_size
         Samples encoded at once, where ``data`` is not batched yet; it does not change the result.
     seed
@@ -67,7 +72,10 @@ def explain(
         A removal that is not offered, or none named for a model trained without modality dropout.
     """
     inner = unwrap(model)
-    known = None if background is None else Background.of(inner, background, batch_size)
+    known = None
+    if background is not None:
+        donors = needs_donors(removal)
+        known = Background.of(inner, background, batch_size, donors)
     references = References()
     fingerprint = Fingerprint(inner)
     parts: list[Explanation] = []
