@@ -53,12 +53,6 @@ class TrainingLabels(StrEnum):
     shuffled = "shuffled"
 
 
-class Convertible(StrEnum):
-    """Models whose weights are published as a pickle only."""
-
-    hanbert = "hanbert"
-
-
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"modalxai {version('modalxai')}")
@@ -121,14 +115,15 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Its name in the list."
 
 @app.command()
 def convert(
-    model: Annotated[Convertible, typer.Argument(help="Whose weights they are.")],
+    encoder: Annotated[
+        str, typer.Argument(help="The encoder that is to read them: hanbert, kobert, ...")
+    ],
     folder: Annotated[Path, typer.Argument(help="The folder as it was published.")],
 ) -> None:
     """Turn weights that exist only as a pickle into safetensors, once; reads tensors only."""
-    from modalxai.encoders.conversion import convert_hanbert
+    from modalxai.encoders import conversion
 
-    written = {Convertible.hanbert: convert_hanbert}[model](folder)
-    typer.echo(f"wrote {written}")
+    typer.echo(f"wrote {conversion.convert(encoder, folder)}")
 
 
 @app.command()

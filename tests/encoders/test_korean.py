@@ -27,7 +27,7 @@ from modalxai.encoders import (
     TransformersTextEncoder,
 )
 from modalxai.encoders.byte_tokenizer import byte_tokenizer
-from modalxai.encoders.conversion import convert_hanbert
+from modalxai.encoders.conversion import convert
 from modalxai.encoders.kobert_tokenizer import KoBertTokenizer
 from modalxai.encoders.morphemes import Moran, Morpheme, align, clean, surface
 from modalxai.errors import CheckpointError, DependencyError, InputError
@@ -272,7 +272,7 @@ def hanbert(tmp_path: Path) -> Path:
 
 
 def test_hanbert_cuts_as_the_published_readme_shows(hanbert: Path) -> None:
-    convert_hanbert(hanbert)
+    convert("hanbert", hanbert)
     encoder = HanBertEncoder.from_pretrained(hanbert, analyser=Scripted())
     inputs = encoder.collate([README, "잘", None])
     ids = inputs["input_ids"][0].tolist()
@@ -290,7 +290,7 @@ def test_hanbert_cuts_as_the_published_readme_shows(hanbert: Path) -> None:
 
 
 def test_a_marked_morpheme_in_pieces_names_its_letters(hanbert: Path) -> None:
-    convert_hanbert(hanbert)
+    convert("hanbert", hanbert)
     answer = [Morpheme("~~는걸어", 1, 4), Morpheme("한음", 5, 6)]
     encoder = HanBertEncoder.from_pretrained(hanbert, analyser=lambda text: answer)
     inputs = encoder.collate(["나는걸어 함"])
@@ -311,7 +311,7 @@ def test_a_marked_morpheme_in_pieces_names_its_letters(hanbert: Path) -> None:
 def test_hanbert_gives_what_bert_gives_and_comes_back(hanbert: Path, tmp_path: Path) -> None:
     from transformers import BertModel
 
-    convert_hanbert(hanbert)
+    convert("hanbert", hanbert)
     encoder = HanBertEncoder.from_pretrained(hanbert, analyser=Scripted(), truncate=True).eval()
     inputs = encoder.collate(["잘", README, None])
     expected = BertModel.from_pretrained(hanbert).eval()(inputs["input_ids"][1:2])
@@ -333,7 +333,7 @@ def test_hanbert_without_its_parts_says_what_is_missing(
     with pytest.raises(CheckpointError, match="pickle") as caught:
         HanBertEncoder.from_pretrained(hanbert)
     assert "modalxai convert hanbert" in caught.value.mend
-    convert_hanbert(hanbert)
+    convert("hanbert", hanbert)
     # One in the folder is not taken: a checkpoint must not bring code that runs.
     (hanbert / "libmoran4dnlp.so").write_bytes(b"no library")
     with pytest.raises(DependencyError, match="without a morpheme analyser"):
@@ -350,7 +350,7 @@ def test_hanbert_without_its_parts_says_what_is_missing(
 
 @pytest.mark.parametrize("answer", [[], [Morpheme("잘", 0, 9)], [Morpheme("", 0, 1)]])
 def test_an_analyser_that_errs_is_named(hanbert: Path, answer: list[Morpheme]) -> None:
-    convert_hanbert(hanbert)
+    convert("hanbert", hanbert)
     encoder = HanBertEncoder.from_pretrained(hanbert, analyser=lambda text: answer)
     with pytest.raises(InputError, match="morphemes") as caught:
         encoder.collate([None, "잘"])
@@ -446,7 +446,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(hanbert: Path, tmp_path: Path
         assert "is refused" in done.stderr
     (hanbert / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(mark)))
     with pytest.raises(CheckpointError, match="is refused"):
-        convert_hanbert(hanbert)
+        convert("hanbert", hanbert)
     assert not mark.exists()
     assert not (hanbert / "model.safetensors").exists()
     pickle.loads((hanbert / "pytorch_model.bin").read_bytes())
@@ -457,13 +457,13 @@ def test_a_malicious_pickle_is_refused_and_not_run(hanbert: Path, tmp_path: Path
 def test_what_is_no_weights_is_refused(hanbert: Path, content: Any) -> None:
     torch.save(content, hanbert / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="something else than weights"):
-        convert_hanbert(hanbert)
+        convert("hanbert", hanbert)
     (hanbert / "pytorch_model.bin").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match="is refused"):
-        convert_hanbert(hanbert)
+        convert("hanbert", hanbert)
     (hanbert / "pytorch_model.bin").unlink()
     with pytest.raises(CheckpointError, match="holds no"):
-        convert_hanbert(hanbert)
+        convert("hanbert", hanbert)
 
 
 # Weighted layers, for every text encoder.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from modalxai.encoders.byte_text import ByteTextEncoder
     from modalxai.encoders.fasttext import FastTextEncoder
     from modalxai.encoders.korean import HanBertEncoder, KlueEncoder, KoBertEncoder
+    from modalxai.encoders.lora import Lora
     from modalxai.encoders.mel_cnn import MelCnnEncoder
     from modalxai.encoders.mfcc import MfccEncoder
     from modalxai.encoders.speecht5 import SpeechT5SpeechEncoder, SpeechT5TextEncoder
@@ -25,6 +26,7 @@ _NAMES = {
     "HanBertEncoder": "modalxai.encoders.korean",
     "KlueEncoder": "modalxai.encoders.korean",
     "KoBertEncoder": "modalxai.encoders.korean",
+    "Lora": "modalxai.encoders.lora",
     "MelCnnEncoder": "modalxai.encoders.mel_cnn",
     "MfccEncoder": "modalxai.encoders.mfcc",
     "SpeechT5SpeechEncoder": "modalxai.encoders.speecht5",
@@ -42,6 +44,7 @@ __all__ = [
     "HanBertEncoder",
     "KlueEncoder",
     "KoBertEncoder",
+    "Lora",
     "MelCnnEncoder",
     "MfccEncoder",
     "SpeechT5SpeechEncoder",

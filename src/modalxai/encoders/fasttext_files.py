@@ -113,6 +113,9 @@ def _read_vec(path: Path, limit: int | None) -> WordVectors:
                 raise ValueError(f"line {row + 2} does not hold a word and {width} numbers")
             words.append(fields[0])
             table[row] = [float(field) for field in fields[1:]]
+    # A word may hold a space; all of them do, and end in a number, where the width is too small.
+    if words and all(" " in word and _is_number(word.split(" ")[-1]) for word in words):
+        raise ValueError(f"its lines hold more than the {width} numbers that line 1 tells")
     return WordVectors(tuple(words), torch.from_numpy(table), 0, 0)
 
 
@@ -152,3 +155,11 @@ def _read_bin(path: Path) -> WordVectors:
         shortest if has_ngrams else 0,
         longest if has_ngrams else 0,
     )
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True

@@ -61,6 +61,14 @@ class KoBertTokenizer:
                 got=f"no {missing}",
                 mend="take the vocabulary that belongs to the model",
             )
+        strange = [name for name in pieces.names if name not in self.ids]
+        if len(strange) > len(pieces.names) / 10:  # each would be read as unknown
+            raise CheckpointError(
+                f"{order} is not the order of {model}",
+                expected="the pieces of the SentencePiece model, one a line",
+                got=f"{len(strange)} of {len(pieces.names)} are not in it, such as {strange[:3]}",
+                mend="take the two files that were published together",
+            )
         ids = (self.ids[name] for name in SPECIAL)
         self.unk_token_id, self.pad_token_id, self.cls_token_id, self.sep_token_id, _ = ids
         self.mask_token_id = self.ids["[MASK]"]

@@ -12,8 +12,9 @@ from modalxai.encoders.byte_tokenizer import byte_tokenizer
 from modalxai.encoders.kobert_tokenizer import KoBertTokenizer
 from modalxai.encoders.layers import Layers
 from modalxai.encoders.morphemes import Moran, MorphemeAnalyser, surface
-from modalxai.encoders.text import TextCollate, Tokens, TransformersTextEncoder
-from modalxai.encoders.trainable import Trainable
+from modalxai.encoders.text import TransformersTextEncoder
+from modalxai.encoders.text_collate import TextCollate, Tokens
+from modalxai.encoders.tuning import Tuning
 from modalxai.errors import CheckpointError, DependencyError, InputError
 
 LIBRARY = "MODALXAI_HANBERT_LIBRARY"
@@ -158,7 +159,7 @@ class HanBertEncoder(TransformersTextEncoder):
 
     Parameters
     ----------
-    config, tokenizer, trainable, max_length, truncate, layers
+    config, tokenizer, trainable, max_length, truncate, layers, checkpointing
         See `TransformersTextEncoder`; the tokenizer is given morphemes, see `hanbert_tokenizer`.
     analyser
         Cuts a text into morphemes: a picklable callable, or the path of ``libmoran4dnlp.so``.
@@ -180,13 +181,14 @@ class HanBertEncoder(TransformersTextEncoder):
         self,
         config: Any = None,
         tokenizer: Any = None,
-        trainable: Trainable = "all",
+        trainable: Tuning = "all",
         max_length: int | None = None,
         truncate: bool = False,
         layers: Layers = "last",
+        checkpointing: bool = False,
         analyser: MorphemeAnalyser | str | Path | None = None,
     ) -> None:
-        super().__init__(config, tokenizer, trainable, max_length, truncate, layers)
+        super().__init__(config, tokenizer, trainable, max_length, truncate, layers, checkpointing)
         plain = self.collate
         # Without a step that finds words, a tokenizer has to be given morphemes.
         needed = plain.tokenizer.backend_tokenizer.pre_tokenizer is None
@@ -212,10 +214,11 @@ class HanBertEncoder(TransformersTextEncoder):
     def from_pretrained(
         cls,
         checkpoint: str | Path,
-        trainable: Trainable | None = None,
+        trainable: Tuning | None = None,
         max_length: int | None = None,
         truncate: bool | None = None,
         layers: Layers | None = None,
+        checkpointing: bool | None = None,
         analyser: MorphemeAnalyser | str | Path | None = None,
     ) -> Self:
         """Load the published folder, converted, or one that `save_pretrained` wrote.
@@ -224,7 +227,7 @@ class HanBertEncoder(TransformersTextEncoder):
         ----------
         checkpoint
             A folder with config.json, model.safetensors and vocab_54k.txt.
-        trainable, max_length, truncate, layers
+        trainable, max_length, truncate, layers, checkpointing
             See `TransformersTextEncoder.from_pretrained`.
         analyser
             See the class.
@@ -236,21 +239,12 @@ class HanBertEncoder(TransformersTextEncoder):
         DependencyError
             No analyser.
         """
-        folder = Path(checkpoint)
-        if (folder / "pytorch_model.bin").is_file() and not (
-            folder / "model.safetensors"
-        ).is_file():
-            raise CheckpointError(
-                f"{folder}: its weights are a pickle, which is never read",
-                expected="model.safetensors",
-                got="pytorch_model.bin",
-                mend=f"turn it into safetensors once: modalxai convert hanbert {folder}",
-            )
         given = {
             "trainable": trainable,
             "max_length": max_length,
             "truncate": truncate,
             "layers": layers,
+            "checkpointing": checkpointing,
         }
         return cls._load(checkpoint, given, analyser=analyser)
 

@@ -107,5 +107,6 @@ def _entering(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     try:
         yield states
     finally:
+        # Before the backward pass, in which checkpointing runs the layers again.
         for hook in hooks:
             hook.remove()

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from modalxai import storage
+from modalxai.encoders import lora_files
 from modalxai.encoders.waveforms import WaveformCollate
 from modalxai.errors import CheckpointError
 
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 OWN = "modalxai.json"
-SETTINGS = ("layer_weights", "layers", "segment_seconds", "trainable")
+SETTINGS = (
+    "checkpointing",
+    "layer_weights",
+    "layers",
+    "lora",
+    "segment_seconds",
+    "spec_augment",
+    "trainable",
+)
 MASK = "masked_spec_embed"
 
 
@@ -158,7 +167,7 @@ def save(
     """Write the model and its preprocessing as transformers does."""
     import transformers
 
-    model.save_pretrained(folder)
+    lora_files.save(model, folder)
     extractor: Any = getattr(transformers, family.extractor)
     extractor(
         sampling_rate=collate.frames.sample_rate,

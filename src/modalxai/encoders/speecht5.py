@@ -28,8 +28,9 @@ from modalxai import masking, storage
 from modalxai.encoders import sentencepieces, text_checkpoint
 from modalxai.encoders.layers import Layers
 from modalxai.encoders.speech_checkpoints import Family, check
-from modalxai.encoders.text import TextCollate, Tokens, TransformersTextEncoder
-from modalxai.encoders.trainable import Trainable
+from modalxai.encoders.text import TransformersTextEncoder
+from modalxai.encoders.text_collate import TextCollate, Tokens
+from modalxai.encoders.tuning import Tuning
 from modalxai.encoders.wav2vec2 import Wav2Vec2Encoder
 from modalxai.errors import CheckpointError, InputError, ModalxaiError
 
@@ -77,7 +78,7 @@ class SpeechT5SpeechEncoder(Wav2Vec2Encoder):
     config
         A ``SpeechT5Config``, for random weights, the published size by default; or a
         ``SpeechT5EncoderWithSpeechPrenet``, which is taken over.
-    trainable, normalize, segment_seconds, sample_rate, layers
+    trainable, normalize, segment_seconds, sample_rate, layers, checkpointing, spec_augment
         See `Wav2Vec2Encoder`; ``normalize=None`` means no.
 
     Raises
@@ -170,7 +171,7 @@ class SpeechT5TextEncoder(TransformersTextEncoder):
         ``SpeechT5EncoderWithTextPrenet``, which is used as it is.
     tokenizer
         A fast tokenizer of transformers with an unknown token; see `speecht5_tokenizer`.
-    trainable, max_length, truncate, layers
+    trainable, max_length, truncate, layers, checkpointing
         See `TransformersTextEncoder`; the limit is ``max_text_positions`` of the config.
 
     Raises
@@ -189,10 +190,11 @@ class SpeechT5TextEncoder(TransformersTextEncoder):
         self,
         config: Any = None,
         tokenizer: Any = None,
-        trainable: Trainable = "all",
+        trainable: Tuning = "all",
         max_length: int | None = None,
         truncate: bool = False,
         layers: Layers = "last",
+        checkpointing: bool = False,
     ) -> None:
         from transformers import PreTrainedModel
 
@@ -203,7 +205,7 @@ class SpeechT5TextEncoder(TransformersTextEncoder):
                 got=type(config).__name__,
                 mend="give model.speecht5.encoder of a text-to-speech model",
             )
-        super().__init__(config, tokenizer, trainable, max_length, truncate, layers)
+        super().__init__(config, tokenizer, trainable, max_length, truncate, layers, checkpointing)
         self.model.wrapped_encoder.layerdrop = 0.0  # see Wav2Vec2Encoder
         plain = self.collate
         self.collate = CharacterCollate(plain.tokenizer, plain.limit, plain.truncate)

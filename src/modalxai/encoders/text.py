@@ -3,91 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from modalxai import masking, storage
+from modalxai.encoders import folders, lora_files, text_checkpoint, text_collate, text_units
 from modalxai.encoders import layers as layering
-from modalxai.encoders import text_checkpoint, text_units
 from modalxai.encoders.byte_tokenizer import byte_tokenizer
 from modalxai.encoders.layers import Layers
-from modalxai.encoders.trainable import PartlyTrainable, Trainable
-from modalxai.errors import CheckpointError, InputError, ModalxaiError, RemovalError, each
+from modalxai.encoders.text_collate import TextCollate
+from modalxai.encoders.tuning import TunedEncoder, Tuning, load_adapters
+from modalxai.errors import CheckpointError, InputError, ModalxaiError, RemovalError
 from modalxai.types import Features, Inputs, Spans
 
 SETTINGS = "modalxai.json"
 
-Tokens = tuple[list[int], list[tuple[int, int]], list[bool]]
-"""Ids, characters in the text, and whether a token stands for no text; one of each per token."""
 
-
-@dataclass(frozen=True, eq=False)
-class TextCollate:
-    """Texts to tokens; holds a tokenizer and no weights. The text is not normalised by us.
-
-    Parameters
-    ----------
-    tokenizer
-        A fast tokenizer of transformers.
-    limit
-        The most tokens of a text, special ones counted; ``None`` for no limit.
-    truncate
-        Cut what is longer, instead of an error.
-    """
-
-    tokenizer: Any
-    limit: int | None
-    truncate: bool
-
-    def __call__(self, raws: Sequence[str | None]) -> Inputs:
-        """Tensors [B, T] of `modalxai.encoders.text_units`; ``None`` is a missing text.
-
-        Raises
-        ------
-        InputError
-            No string, a blank one, or one that is too long; ``index`` is its row.
-        """
-        return text_units.pad_rows(each(raws, self._row), self.pad_id)
-
-    @property
-    def pad_id(self) -> int:
-        """The tokenizer's padding id, 0 where it has none (padding is masked all the same)."""
-        return int(self.tokenizer.pad_token_id or 0)
-
-    def _row(self, raw: str) -> dict[str, Tensor]:
-        text = text_units.check(raw)
-        cut = self.truncate and self.limit is not None
-        # Token type ids are never asked for: some tokenizers give wrong ones (KoBERT's).
-        options = {
-            "truncation": cut,
-            "max_length": self.limit if cut else None,
-            "return_offsets_mapping": True,
-            "return_special_tokens_mask": True,
-            "return_token_type_ids": False,
-            "return_attention_mask": False,
-            "verbose": False,
-        }
-        ids, offsets, special = self._tokens(text, options)
-        if self.limit is not None and len(ids) > self.limit:
-            raise InputError(
-                "a text that is too long",
-                expected=f"at most {self.limit} tokens, special ones counted",
-                got=str(len(ids)),
-                mend="shorten it, or make the encoder with truncate=True",
-            )
-        return text_units.row(text, ids, offsets, special)
-
-    def _tokens(self, text: str, options: dict[str, Any]) -> Tokens:
-        """The tokens of a checked text, for encoders whose tokenizer needs more than the text."""
-        tokens = self.tokenizer(text, **options)
-        special = [bool(flag) for flag in tokens["special_tokens_mask"]]
-        return tokens["input_ids"], tokens["offset_mapping"], special
-
-
-class TransformersTextEncoder(PartlyTrainable):
+class TransformersTextEncoder(TunedEncoder):
     """A text encoder of transformers (BERT, RoBERTa, ELECTRA, KLUE, ...).
 
     Every token gives a vector, special ones too; with most tokenizers the first is [CLS]. The spans
@@ -101,7 +36,8 @@ class TransformersTextEncoder(PartlyTrainable):
     tokenizer
         A fast tokenizer of transformers; by default bytes, which need no download.
     trainable
-        ``"none"``, ``"all"``, or how many of the top layers learn.
+        ``"none"``, ``"all"``, how many of the top layers learn, or adapters: ``"lora"``, or a
+        `modalxai.encoders.Lora` with other settings than the usual ones.
     max_length
         The most tokens of a text, special ones counted; the model's own limit by default.
     truncate
@@ -109,9 +45,14 @@ class TransformersTextEncoder(PartlyTrainable):
     layers
         ``"last"`` layer, or all ``"weighted"`` by a learned softmax, see
         `modalxai.encoders.layers.LayerMix`.
+    checkpointing
+        Save memory in training: layers that learn are run again in the backward pass (gradient
+        checkpointing). The gradients are the same.
 
     Raises
     ------
+    DependencyError
+        Adapters without peft.
     InputError
         No text encoder, a tokenizer that is not fast or has more ids than the model, or a setting
         out of its range.
@@ -128,10 +69,11 @@ class TransformersTextEncoder(PartlyTrainable):
         self,
         config: Any = None,
         tokenizer: Any = None,
-        trainable: Trainable = "all",
+        trainable: Tuning = "all",
         max_length: int | None = None,
         truncate: bool = False,
         layers: Layers = "last",
+        checkpointing: bool = False,
     ) -> None:
         from transformers import PreTrainedModel
 
@@ -140,40 +82,42 @@ class TransformersTextEncoder(PartlyTrainable):
         ready = isinstance(config, PreTrainedModel)
         tokenizer = self._default_tokenizer() if tokenizer is None else tokenizer
         self._require_text(config.config if ready else config, InputError)
-        _require_tokenizer(tokenizer, config.config if ready else config, InputError)
+        text_collate.require_tokenizer(tokenizer, config.config if ready else config, InputError)
         self.model: Any = config if ready else self._make(config)
         self.dim = int(self.model.config.hidden_size)
-        self.trainable, self.max_length, self.truncate = trainable, max_length, truncate
-        self.collate = TextCollate(tokenizer, self._limit(tokenizer), truncate)
+        self.max_length, self.truncate = max_length, truncate
+        limit = text_collate.limit(tokenizer, self._positions(), max_length)
+        self.collate = TextCollate(tokenizer, limit, truncate)
         if tokenizer.mask_token_id is None:
             self.removals = ("empty",)
-        self.layers = layers
-        self.mix = layering.make(layers, len(self._found_layers()))
-        self.train_only(trainable, self._layers())
-        if self.mix is not None:
-            self.mix.requires_grad_(True)
+        self._require_layers(trainable)
+        self.tune(self._found_layers(), trainable, layers, checkpointing)
 
     @classmethod
     def from_config(
         cls,
         config: Any,
         tokenizer: Any = None,
-        trainable: Trainable = "all",
+        trainable: Tuning = "all",
         max_length: int | None = None,
         truncate: bool = False,
         layers: Layers = "last",
+        checkpointing: bool = False,
     ) -> Self:
         """Random weights from a config of transformers; see the class for the rest."""
-        return cls(config, tokenizer, trainable, max_length, truncate, layers)
+        return cls(
+            config, tokenizer, trainable, max_length, truncate, layers, checkpointing=checkpointing
+        )
 
     @classmethod
     def from_pretrained(
         cls,
         checkpoint: str | Path,
-        trainable: Trainable | None = None,
+        trainable: Tuning | None = None,
         max_length: int | None = None,
         truncate: bool | None = None,
         layers: Layers | None = None,
+        checkpointing: bool | None = None,
     ) -> Self:
         """Load a checkpoint and its tokenizer: safetensors only, no code from the checkpoint.
 
@@ -181,14 +125,17 @@ class TransformersTextEncoder(PartlyTrainable):
         ----------
         checkpoint
             A folder, or a name on the hub. Heads are left out.
-        trainable, max_length, truncate, layers
+        trainable, max_length, truncate, layers, checkpointing
             See the class; ``None`` is what `save_pretrained` wrote, else the class's default.
+            Adapters that were saved are loaded whatever learns; ``"lora"`` trains them on.
 
         Raises
         ------
         CheckpointError
             Nothing there, no weights, no tokenizer, a pickle, no text encoder, or weights that
             leave some of the encoder's parameters random.
+        DependencyError
+            Adapters without peft.
         InputError
             A setting out of its range.
         """
@@ -199,12 +146,14 @@ class TransformersTextEncoder(PartlyTrainable):
                 "max_length": max_length,
                 "truncate": truncate,
                 "layers": layers,
+                "checkpointing": checkpointing,
             },
         )
 
     @classmethod
     def _load(cls, checkpoint: str | Path, given: dict[str, Any], **parts: Any) -> Self:
         """The encoder of a checkpoint; ``parts`` are what a subclass's constructor also needs."""
+        folders.check(checkpoint, cls)
         saved: dict[str, Any] = {}
         if (record := Path(checkpoint) / SETTINGS).is_file():
             saved |= storage.read_json(record)
@@ -213,28 +162,25 @@ class TransformersTextEncoder(PartlyTrainable):
         config = text_checkpoint.load_config(checkpoint)
         cls._require_text(config, CheckpointError)
         tokenizer = cls._load_tokenizer(checkpoint, config)
-        _require_tokenizer(tokenizer, config, CheckpointError)
-        encoder = cls(cls._load_model(checkpoint, config), tokenizer, **chosen, **parts)
+        text_collate.require_tokenizer(tokenizer, config, CheckpointError)
+        model = cls._load_model(checkpoint, config)
+        load_adapters(model, checkpoint, saved)
+        encoder = cls(model, tokenizer, **chosen, **parts)
+        if not saved:
+            folders.check_padding(checkpoint, encoder.model, tokenizer)
         if encoder.mix is not None and "layer_weights" in saved:
             encoder.mix.restore(saved["layer_weights"], str(checkpoint))
         return encoder
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write transformers' own files, which it can load too, and our settings beside them."""
-        self.model.save_pretrained(str(folder))
-        self.collate.tokenizer.save_pretrained(str(folder))
-        storage.write_json(Path(folder) / SETTINGS, self._settings())
+        """Write transformers' own files, which it can load too, and our settings beside them.
 
-    def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {
-            "trainable": self.trainable,
-            "max_length": self.max_length,
-            "truncate": self.truncate,
-            "layers": self.layers,
-        }
-        if self.mix is not None:
-            settings["layer_weights"] = self.mix.weights.tolist()
-        return settings
+        Adapters are written as peft does, into the folder ``adapter`` in it.
+        """
+        lora_files.save(self.model, folder)
+        self.collate.tokenizer.save_pretrained(str(folder))
+        own = {"max_length": self.max_length, "truncate": self.truncate}
+        storage.write_json(Path(folder) / SETTINGS, own | self.tuning())
 
     def forward(self, inputs: Inputs) -> Features:
         """Tokens [B, T] to vectors [B, T, D], special tokens' included."""
@@ -314,9 +260,13 @@ class TransformersTextEncoder(PartlyTrainable):
         hidden: Tensor = self.model(input_ids=ids, attention_mask=seen).last_hidden_state
         return hidden
 
+    def _forward(self) -> None:
+        ids = torch.zeros(1, 2, dtype=torch.long, device=self.model.device)
+        self._contextualise(ids, torch.ones_like(ids))
+
     def _positions(self) -> int | None:
         """The most tokens that the model has positions for; ``None`` where it has no limit."""
-        return _positions(self.model)
+        return text_collate.positions(self.model)
 
     @classmethod
     def _require_text(cls, config: Any, error: type[ModalxaiError]) -> None:
@@ -332,33 +282,14 @@ class TransformersTextEncoder(PartlyTrainable):
                 mend="choose another checkpoint, or the encoder that takes this one",
             )
 
-    def _limit(self, tokenizer: Any) -> int | None:
-        """The most tokens of a text."""
-        most = self._positions()
-        asked = self.max_length
-        if asked is None:
-            return most
-        least = int(tokenizer.num_special_tokens_to_add()) + 1
-        whole = isinstance(asked, int) and not isinstance(asked, bool)
-        if not whole or asked < least or (most is not None and asked > most):
-            raise InputError(
-                "max_length out of its range",
-                expected=f"a whole number from {least} to {most or 'any'}",
-                got=repr(asked),
-                mend="leave it out for the model's own limit",
-            )
-        return asked
-
-    def _layers(self) -> Sequence[nn.Module]:
-        layers = self._found_layers()
-        if not layers and self.trainable not in ("none", "all"):
+    def _require_layers(self, trainable: Tuning) -> None:
+        if isinstance(trainable, int) and not self._found_layers():
             raise InputError(
                 f"the layers of {type(self.model).__name__} are not known by number",
-                expected="trainable='none' or trainable='all'",
-                got=repr(self.trainable),
-                mend="choose one of the two, or set requires_grad on its parameters yourself",
+                expected="trainable='none', trainable='all' or trainable='lora'",
+                got=repr(trainable),
+                mend="choose one of them, or set requires_grad on its parameters yourself",
             )
-        return layers
 
     def _found_layers(self) -> list[nn.Module]:
         """The layers from bottom to top; none where they are not known by number."""
@@ -379,32 +310,3 @@ class DistilBertEncoder(TransformersTextEncoder):
     """
 
     model_types = ("distilbert",)
-
-
-def _require_tokenizer(tokenizer: Any, config: Any, error: type[ModalxaiError]) -> None:
-    if not getattr(tokenizer, "is_fast", False):
-        raise error(
-            "a tokenizer without character offsets",
-            expected="a fast tokenizer of transformers",
-            got=type(tokenizer).__name__,
-            mend="convert it to tokenizer.json, or load it with PreTrainedTokenizerFast",
-        )
-    highest = max(tokenizer.get_vocab().values())
-    if highest >= config.vocab_size:
-        raise error(
-            "the tokenizer has more ids than the model",
-            expected=f"ids below {config.vocab_size}",
-            got=f"ids up to {highest}",
-            mend="take the tokenizer that belongs to the model, or a config with this vocab_size",
-        )
-
-
-def _positions(model: nn.Module) -> int | None:
-    """The most tokens that a model has positions for; ``None`` where it has no limit."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa counts positions from padding_idx + 1, so its table is longer than its limit.
-            used = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - used
-    limit: int | None = getattr(model.config, "max_position_embeddings", None)
-    return limit

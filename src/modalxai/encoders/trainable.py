@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Self
 
 from torch import nn
 
@@ -15,34 +15,44 @@ Trainable = Literal["none", "all"] | int
 class PartlyTrainable(nn.Module):
     """A module some of whose children may be frozen."""
 
-    def train_only(self, trainable: Trainable, layers: Sequence[nn.Module]) -> None:
+    def train_only(
+        self,
+        trainable: Any,
+        layers: Sequence[nn.Module],
+        named: Mapping[str, Iterable[nn.Parameter]] | None = None,
+    ) -> None:
         """Freeze by ``requires_grad``.
 
         Parameters
         ----------
         trainable
-            ``"none"``, ``"all"``, or how many of the top layers learn.
+            ``"none"``, ``"all"``, how many of the top layers learn, or one of ``named``.
         layers
             The layers from bottom to top.
+        named
+            Further choices: by name the weights that learn, and no other.
 
         Raises
         ------
         InputError
             Anything else, or more layers than there are.
         """
-        if trainable not in ("none", "all", *range(len(layers) + 1)) or isinstance(
-            trainable, bool | float
-        ):
+        choices = {"none": (), "all": self.parameters(), **(named or {})}
+        number = isinstance(trainable, int) and not isinstance(trainable, bool)
+        if not (0 <= trainable <= len(layers) if number else trainable in tuple(choices)):
             raise InputError(
                 "unknown choice of trainable layers",
-                expected=f"'none', 'all' or a number of top layers from 0 to {len(layers)}",
+                expected=f"{', '.join(map(repr, choices))} or a number of top layers from 0 to "
+                f"{len(layers)}",
                 got=repr(trainable),
                 mend="write trainable='none', trainable='all' or trainable=2",
             )
-        self.requires_grad_(trainable == "all")
-        if isinstance(trainable, int) and trainable:
-            for layer in layers[-trainable:]:
-                layer.requires_grad_(True)
+        top = layers[len(layers) - trainable :] if number else ()
+        learning = [weight for layer in top for weight in layer.parameters()]
+        learning += () if number else choices[trainable]
+        self.requires_grad_(False)
+        for weight in learning:
+            weight.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

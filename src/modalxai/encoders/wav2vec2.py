@@ -6,17 +6,18 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from modalxai import audio, masking, storage
-from modalxai.encoders import front_end
+from modalxai.encoders import folders, front_end
 from modalxai.encoders import layers as layering
 from modalxai.encoders import speech_checkpoints as checkpoints
 from modalxai.encoders.layers import Layers
-from modalxai.encoders.trainable import PartlyTrainable, Trainable
+from modalxai.encoders.spec_augment import SpecAugment
+from modalxai.encoders.tuning import TunedEncoder, Tuning, load_adapters
 from modalxai.encoders.waveforms import (
     RawAudio,
     WaveformCollate,
@@ -26,12 +27,15 @@ from modalxai.encoders.waveforms import (
     check_units,
     frame_count,
 )
-from modalxai.types import Features, Inputs, Spans
+from modalxai.types import Audio, Features, Inputs, Spans
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 LEARNED = "learned-mask"
+
+SpeechTuning = Tuning | Literal["transformer"]
+"""`Tuning`, or all but the convolutional front end."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Wav2Vec2Collate(WaveformCollate):
         return {**inputs, "blank": torch.zeros(len(raws), longest, dtype=torch.bool)}
 
 
-class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
+class Wav2Vec2Encoder(WaveformRemoval, TunedEncoder):
     """A wav2vec 2.0, HuBERT or WavLM model of transformers: one vector every 20 ms.
 
     A row of a batch is what the clip gives alone. Checkpoints whose front end has a group norm
@@ -56,8 +60,11 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
     Clips are not cut to whole frames: the samples after the last one reach no frame by
     convolution, but they do enter the statistics of a group norm, in pre-training too.
 
-    SpecAugment and LayerDrop of the config are not applied under ``train()``. (LayerDrop leaves
-    parameters without a gradient, which distributed training refuses.)
+    SpecAugment of the config is applied under ``train()`` where the transformer learns, as
+    transformers does, except that every row has its own number of spans, from its own length, and
+    that the random numbers are torch's, not numpy's. A checkpoint without a learned mask vector
+    (many fine-tuned ones) has none. LayerDrop is not applied: it leaves parameters without a
+    gradient, which distributed training refuses.
 
     Parameters
     ----------
@@ -65,7 +72,9 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         A ``Wav2Vec2Config``, ``HubertConfig`` or ``WavLMConfig``, for random weights; or a loaded
         base model, which is taken over. ``None`` is ``Wav2Vec2Config()``, the base size.
     trainable
-        ``"none"``, ``"all"``, or how many top transformer layers learn.
+        ``"none"``, ``"all"``, how many top transformer layers learn, ``"transformer"`` for all but
+        the convolutional front end (``freeze_feature_encoder`` in transformers), or adapters:
+        ``"lora"``, or a `modalxai.encoders.Lora` with other settings than the usual ones.
     normalize
         Whether each clip is brought to zero mean and unit variance; ``None`` means yes.
     segment_seconds
@@ -75,6 +84,12 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
     layers
         ``"last"`` layer, or all ``"weighted"`` by a learned softmax, see
         `modalxai.encoders.layers.LayerMix`.
+    checkpointing
+        Save memory in training: layers that learn are run again in the backward pass (gradient
+        checkpointing). The gradients are the same.
+    spec_augment
+        Whether the masks of the config are applied; ``None`` is what its ``apply_spec_augment``
+        says, which is yes unless it was turned off.
 
     Attributes
     ----------
@@ -86,6 +101,8 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
     ------
     CheckpointError
         A model of another type, or with parts that cannot be run independently of the batch.
+    DependencyError
+        Adapters without peft.
     InputError
         Impossible settings.
 
@@ -99,18 +116,19 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
     def __init__(
         self,
         config: PretrainedConfig | PreTrainedModel | None = None,
-        trainable: Trainable = "all",
+        trainable: SpeechTuning = "all",
         normalize: bool | None = None,
         segment_seconds: float = 0.5,
         sample_rate: int = 16_000,
         layers: Layers = "last",
+        checkpointing: bool = False,
+        spec_augment: bool | None = None,
     ) -> None:
         super().__init__()
         check_positive("segment_seconds", segment_seconds)
         self.model: Any = self._make(config)
         settings = self.model.config
         self.dim: int = settings.hidden_size
-        self.trainable = trainable
         self.segment_seconds = segment_seconds
         self.frames = audio.Frames(1, 1, 0, sample_rate)
         for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
@@ -119,11 +137,12 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         self.collate = Wav2Vec2Collate(self.frames, whiten)
         if hasattr(self._prenet, checkpoints.MASK):
             self.removals = (*self.removals, LEARNED)
-        self.layers = layers
-        self.mix = layering.make(layers, len(self._transformer.layers))
-        self.train_only(trainable, self._transformer.layers)
-        if self.mix is not None:
-            self.mix.requires_grad_(True)
+        self.spec_augment = spec_augment
+        self._masks = SpecAugment.of(settings, spec_augment)
+        front = {id(weight) for weight in self._extractor.parameters()}
+        rest = [weight for weight in self.model.parameters() if id(weight) not in front]
+        named = {"transformer": rest}
+        self.tune(list(self._transformer.layers), trainable, layers, checkpointing, named)
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **settings: Any) -> Self:
@@ -134,10 +153,12 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
     def from_pretrained(
         cls,
         checkpoint: str | Path,
-        trainable: Trainable | None = None,
+        trainable: SpeechTuning | None = None,
         normalize: bool | None = None,
         segment_seconds: float | None = None,
         layers: Layers | None = None,
+        checkpointing: bool | None = None,
+        spec_augment: bool | None = None,
     ) -> Self:
         """Load a checkpoint of transformers, or a folder that `save_pretrained` wrote.
 
@@ -146,21 +167,29 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         checkpoint
             Name on the Hugging Face Hub, or a folder. Weights are read from safetensors only;
             task heads are left out.
-        trainable, normalize, segment_seconds, layers
-            See the class; ``None`` is what the checkpoint says, else the class's default.
+        trainable, normalize, segment_seconds, layers, checkpointing, spec_augment
+            See the class; ``None`` is what the checkpoint says, else the class's default. Adapters
+            that were saved are loaded whatever learns; ``"lora"`` trains them on.
 
         Raises
         ------
         CheckpointError
             Nothing there, no safetensors, another architecture, or missing weights.
+        DependencyError
+            Adapters without peft.
         """
+        folders.check(checkpoint, cls)
         model, own = checkpoints.load(checkpoint, cls.family)
         weights = own.pop("layer_weights", None)
+        load_adapters(model, checkpoint, own)
+        own.pop("lora", None)
         given = {
             "trainable": trainable,
             "normalize": normalize,
             "segment_seconds": segment_seconds,
             "layers": layers,
+            "checkpointing": checkpointing,
+            "spec_augment": spec_augment,
         }
         encoder = cls(
             model, **own | {name: value for name, value in given.items() if value is not None}
@@ -170,21 +199,18 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         return encoder
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the files of transformers (model, preprocessor), and ``modalxai.json``."""
+        """Write the files of transformers (model, preprocessor), and ``modalxai.json``.
+
+        Adapters are written as peft does, into the folder ``adapter`` in it.
+        """
         checkpoints.save(self.model, self.collate, folder, self.family)
-        own: dict[str, Any] = {
-            "trainable": self.trainable,
-            "segment_seconds": self.segment_seconds,
-            "layers": self.layers,
-        }
-        if self.mix is not None:
-            own["layer_weights"] = self.mix.weights.tolist()
-        storage.write_json(Path(folder) / checkpoints.OWN, own)
+        own = {"segment_seconds": self.segment_seconds, "spec_augment": self.spec_augment}
+        storage.write_json(Path(folder) / checkpoints.OWN, own | self.tuning())
 
     def train(self, mode: bool = True) -> Self:
         """Like ``nn.Module.train``; what is frozen stays in eval."""
         super().train(mode)
-        if self.trainable != "all":
+        if self.trainable not in ("all", "transformer"):
             # It has no weights of its own, but sits before the frozen bottom of the transformer.
             self._transformer.dropout.eval()
         return self
@@ -228,8 +254,11 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
 
     def tail(self, stem: Features) -> Features:
         """The transformer over the stem's real frames."""
+        values = stem.values
+        if self._masks is not None and self.training and self._transformer.training:
+            values = self._masks(values, stem.mask, self.blank)
         # Blanked once more, because the transformer writes zeros into its input.
-        values = masking.blank(stem.values, stem.mask)
+        values = masking.blank(values, stem.mask)
         hidden = layering.run(
             self.mix, self._transformer.layers, lambda: self._contextualise(values, stem.mask)
         )
@@ -254,6 +283,12 @@ class Wav2Vec2Encoder(WaveformRemoval, PartlyTrainable):
         at_centre = gone[:, centres.clamp(max=gone.shape[1] - 1)]
         real = masking.from_lengths(self.frames.counts(lengths), blanks.shape[1])
         return {**inputs, "blank": blanks | (at_centre & real)}
+
+    def _forward(self) -> None:
+        rate = self.frames.sample_rate
+        clip = Audio(torch.linspace(-0.5, 0.5, 2 * self.frames.field), rate)
+        inputs = self.collate([clip])
+        self({name: value.to(self._like.device) for name, value in inputs.items()})
 
     @property
     def _like(self) -> Tensor:

@@ -26,10 +26,13 @@ class WaveformCollate:
         Where the encoder's frames lie; a recording must hold one, at its sample rate.
     normalize
         Whether each clip is brought to zero mean and unit variance over its own samples.
+    most
+        Samples, at the encoder's rate, after which a clip is cut; ``None`` for no cut.
     """
 
     frames: audio.Frames
     normalize: bool
+    most: int | None = None
 
     def __call__(self, raws: Sequence[RawAudio | None]) -> dict[str, Tensor]:
         """Collate.
@@ -65,7 +68,7 @@ class WaveformCollate:
     def _clip(self, raw: RawAudio) -> Tensor:
         # The shortest clip has one frame: later layers pad, so one window is enough for them.
         shortest = self.frames.field + 2 * self.frames.offset
-        clip = audio.prepare(raw, self.frames.sample_rate, shortest)
+        clip = audio.prepare(raw, self.frames.sample_rate, shortest)[: self.most]
         # Before padding and before any removal: either would change the mean and the variance.
         return audio.standardise(clip) if self.normalize else clip
 

@@ -16,6 +16,8 @@ PROBES = 16
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 # What may differ between an encoder and its copy, loaded or in training; and the hooks.
 PASSING = {*vars(nn.Module()), "trainable", "_is_hf_initialized", "_post_init_done"}
+# How it trains changes no output.
+PASSING |= {"checkpointing", "gradient_checkpointing", "spec_augment"}
 PASSING |= {"_name_or_path", "_commit_hash", "architectures", "transformers_version", "model_type"}
 
 
