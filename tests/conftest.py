@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 # Before anything imports transformers or matplotlib, which read these once.
@@ -14,6 +15,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import numpy as np
 import pytest
 import torch
+from tests.support import counting
 
 torch.set_num_threads(1)
 
@@ -25,6 +27,12 @@ def seeded() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def conforms(record_property: Callable[[str, object], None]) -> counting.Conforms:
+    """Takes a report of the conformance kit and the least number of its checks."""
+    return counting.checker(record_property)
 
 
 @pytest.fixture
@@ -42,3 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if line := counting.summary(terminalreporter.stats):
+        terminalreporter.write_line(line)

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 from modalxai.errors import ModalxaiError
 
 if TYPE_CHECKING:
-    from modalxai import attribution, datasets, encoders, fusion, plugins, testing, training
+    from modalxai import (
+        attribution,
+        datasets,
+        encoders,
+        fusion,
+        interop,
+        plugins,
+        testing,
+        training,
+    )
     from modalxai.attribution import Explanation
-    from modalxai.games import ModelGame, explain
+    from modalxai.games import CallableGame, ModelGame, explain
     from modalxai.model import EmotionModel
     from modalxai.report import Report
     from modalxai.types import (
@@ -29,9 +38,19 @@ if TYPE_CHECKING:
         labels,
     )
 
-_MODULES = ("attribution", "datasets", "encoders", "fusion", "plugins", "testing", "training")
+_MODULES = (
+    "attribution",
+    "datasets",
+    "encoders",
+    "fusion",
+    "interop",
+    "plugins",
+    "testing",
+    "training",
+)
 _NAMES = {
     "Explanation": "modalxai.attribution",
+    "CallableGame": "modalxai.games",
     "ModelGame": "modalxai.games",
     "explain": "modalxai.games",
     "EmotionModel": "modalxai.model",
@@ -56,6 +75,7 @@ __all__ = [
     "Attribution",
     "Audio",
     "Batch",
+    "CallableGame",
     "EmotionModel",
     "Explanation",
     "Features",
@@ -71,6 +91,7 @@ __all__ = [
     "encoders",
     "explain",
     "fusion",
+    "interop",
     "labels",
     "plugins",
     "testing",

@@ -52,7 +52,7 @@ def _made(collate: SampleCollate, data: Data, batch_size: int) -> Iterator[Batch
         yield Batch(data) if whole else collate([_named(data, 0)])
         return
     pending: list[Sample] = []
-    for index, item in enumerate(_items(data)):
+    for index, item in enumerate(each_of(data)):
         if isinstance(item, Batch) or (isinstance(item, Mapping) and "ids" in item):
             yield Batch(item)
             continue
@@ -72,7 +72,7 @@ def one_batch(collate: SampleCollate, data: Data) -> tuple[Batch, list[Sample] |
     InputError
         A loader of several batches, or no sample.
     """
-    items = [data] if isinstance(data, Mapping) else list(_items(data))
+    items = [data] if isinstance(data, Mapping) else list(each_of(data))
     found = list(batches(collate, items, sys.maxsize))
     if len(found) != 1:
         raise InputError(
@@ -85,7 +85,8 @@ def one_batch(collate: SampleCollate, data: Data) -> tuple[Batch, list[Sample] |
     return found[0], None if whole else cast("list[Sample]", items)
 
 
-def _items(data: Any) -> Iterator[Any]:
+def each_of(data: Any) -> Iterator[Any]:
+    """What a list, a dataset or a loader holds, in order."""
     iterates = isinstance(data, IterableDataset)  # torch gives it a __getitem__ that only raises
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not iterates:
         # A map-style Dataset need not stop its own iteration, so it is indexed.

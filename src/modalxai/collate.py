@@ -14,6 +14,7 @@ from modalxai.annotations import annotate
 from modalxai.errors import InputError, ModalxaiError
 from modalxai.protocols import Collate
 from modalxai.types import Audio, Batch, Labels, Sample
+from modalxai.types.samples import EditedSample
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class SampleCollate:
 
     def _check(self, name: str, sample: Sample) -> None:
         known = [modality for modality in self.collates if sample.get(modality) is not None]
-        if not known:
+        if not known and not isinstance(sample, EditedSample):
             raise InputError(
                 f"sample {name!r}: all modalities are missing",
                 expected=f"at least one of {list(self.collates)}",
@@ -130,4 +131,6 @@ def _id(sample: Any, index: int) -> str:
             got=type(sample).__name__,
             mend="make each sample a dict",
         )
+    if isinstance(sample, EditedSample):
+        return sample.name
     return f"#{index}" if sample.get("id") is None else str(sample["id"])

@@ -7,9 +7,9 @@ the second, so that hooks fire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -126,6 +126,26 @@ class Staged(Protocol):
 
     def tail(self, stem: Features) -> Features:
         """The second stage, [B, T, D]."""
+        ...
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """Optional: an encoder whose first layer has a value for every cell of time and frequency.
+
+    ``forward(inputs) = from_maps(maps(inputs), inputs)`` up to rounding. Not a stem: maps may be
+    far larger than what `Encoder.forward` ever holds, and are made for explanations alone.
+    """
+
+    def maps(self, inputs: Inputs) -> Features:
+        """K maps over T cells, [B, T, K], 0 where silent; spans with hertz, time before frequency.
+
+        The cells of one moment follow each other, low frequencies first.
+        """
+        ...
+
+    def from_maps(self, maps: Features, inputs: Inputs) -> Features:
+        """The rest of `Encoder.forward`; of ``inputs`` it reads lengths alone."""
         ...
 
 
@@ -259,6 +279,15 @@ class Selectable(Protocol):
 
 
 @runtime_checkable
+class Priced(Protocol):
+    """Optional: a game that knows what its encodings cost."""
+
+    def cost(self, modality: str) -> float:
+        """Of encoding one row, in any unit."""
+        ...
+
+
+@runtime_checkable
 class FactoredGame(Game, Protocol):
     """A game over encoders and a fusion: V + W encodings for V * W coalitions."""
 
@@ -272,6 +301,26 @@ class FactoredGame(Game, Protocol):
 
     def fuse(self, features: Mapping[str, Features]) -> Prediction:
         """The fusion alone, gradients allowed."""
+        ...
+
+
+class Stage(NamedTuple):
+    """An encoder cut open where it has a value for every cell of time and frequency."""
+
+    maps: Features
+    """[B, T, K], spans with hertz."""
+    blank: Tensor
+    """[K], what stands for a removed cell."""
+    rest: Callable[[Features], Features]
+    """Maps to what the encoder gives, gradients allowed."""
+
+
+@runtime_checkable
+class StagedGame(FactoredGame, Protocol):
+    """Optional: a game that cuts its encoders open."""
+
+    def stage(self, modality: str) -> Stage | None:
+        """One encoder at its time-frequency maps; ``None`` if it has none."""
         ...
 
 

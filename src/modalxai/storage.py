@@ -22,7 +22,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write one json object in one atomic step."""
-    text = json.dumps(record, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(record, ensure_ascii=False, indent=2) + "\n"
     _replace(path, lambda target: target.write_text(text, encoding="utf-8"))
 
 

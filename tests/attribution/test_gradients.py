@@ -13,6 +13,8 @@ from modalxai.attribution import (
     Explanation,
     FeatureDifference,
     GradCAM,
+    HiResCAM,
+    IntegratedGradients,
     ModalityAblation,
     ModalityShapley,
 )
@@ -23,14 +25,19 @@ from modalxai.model import EmotionModel
 from modalxai.testing import or_
 from modalxai.types import Attribution, Features
 
-BOTH = pytest.mark.parametrize("method", [GradCAM, FeatureDifference])
+KINDS = {
+    "grad-cam": GradCAM,
+    "hires-cam": HiResCAM,
+    "feature-difference": FeatureDifference,
+}
+EVERY = pytest.mark.parametrize("method", [*KINDS.values(), IntegratedGradients])
 MARGIN = 1e-5
 
 
 def slow(
     model: EmotionModel, samples: list[dict], scale: str, kind: str, removal: str = "absent"
 ) -> dict[str, Tensor]:
-    """Grad-CAM and feature difference, one sample, label and vector at a time, in plain loops."""
+    """The gradient methods, one sample, label and vector at a time, in plain loops."""
     game = model.eval().game(samples, removal=removal)
     units = {name: torch.zeros(len(samples), len(MIXED), 8) for name in model.modalities}
     for row, sample in enumerate(samples):
@@ -51,6 +58,8 @@ def slow(
                     if kind == "grad-cam":
                         alpha = sum(g[0, u] for u in real) / len(real)
                         found = max(0.0, (alpha * h[0, t]).sum().item())
+                    elif kind == "hires-cam":
+                        found = (g[0, t] * h[0, t]).sum().item()
                     elif removal == "absent":
                         found = (g[0, t] * (h[0, t] - model.fusion.missing[name])).sum().item()
                     else:
@@ -62,11 +71,10 @@ def slow(
 
 
 @pytest.mark.parametrize("scale", ["clr", "contrast", "log-odds", "probability", "raw"])
-@pytest.mark.parametrize("kind", ["grad-cam", "feature-difference"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_units_are_the_slow_formula(kind: str, scale: str) -> None:
     model, samples = vector_model(3), vector_samples(5, "abc", missing=True)
-    method = {"grad-cam": GradCAM, "feature-difference": FeatureDifference}[kind](scale)
-    found = method.attribute(model.eval().game(samples))
+    found = KINDS[kind](scale).attribute(model.eval().game(samples))
     expected = slow(model, samples, scale, kind)
     for index, name in enumerate(model.modalities):
         length = found.units[name].shape[-1]
@@ -80,14 +88,13 @@ def test_units_are_the_slow_formula(kind: str, scale: str) -> None:
 
 
 @pytest.mark.parametrize("fusion", ["shallow", "joint"])
-@pytest.mark.parametrize("kind", ["grad-cam", "feature-difference"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_removed_encoding_is_the_reference_where_its_units_match(
     kind: str, fusion: str
 ) -> None:
     """With joint attention, the gradient differs from vector to vector, too."""
     model, samples = vector_model(2, fusion), vector_samples(4, missing=True)
-    method = {"grad-cam": GradCAM, "feature-difference": FeatureDifference}[kind]()
-    found = method.attribute(model.eval().game(samples, removal="zero"))
+    found = KINDS[kind]().attribute(model.eval().game(samples, removal="zero"))
     expected = slow(model, samples, "clr", kind, removal="zero")
     for name in model.modalities:
         length = found.units[name].shape[-1]
@@ -246,7 +253,7 @@ def test_late_fusion_does_not_interact_on_clr() -> None:
         assert explanation.interactions("probability").pairs["a", "b"].abs().max() > 1e-3
 
 
-@BOTH
+@EVERY
 def test_padding_and_missing_modalities_get_exactly_zero(method: type) -> None:
     model, samples = vector_model(2).eval(), vector_samples(6, missing=True)
     found = method().attribute(model.game(samples))
@@ -259,7 +266,7 @@ def test_padding_and_missing_modalities_get_exactly_zero(method: type) -> None:
     assert (found.totals[gone] == 0).all()
 
 
-@BOTH
+@EVERY
 def test_a_row_of_a_batch_is_what_the_sample_gives_alone(method: type) -> None:
     model, samples = vector_model(2).eval(), vector_samples(5, missing=True)
     together = method().attribute(model.game(samples))
@@ -271,7 +278,7 @@ def test_a_row_of_a_batch_is_what_the_sample_gives_alone(method: type) -> None:
             torch.testing.assert_close(alone.units[name][0], units, rtol=1e-5, atol=1e-6)
 
 
-@BOTH
+@EVERY
 def test_an_ignored_modality_gets_exactly_nothing(method: type) -> None:
     class Deaf(JointFusion):
         def forward(self, features: dict[str, Features]):
@@ -287,7 +294,7 @@ def test_an_ignored_modality_gets_exactly_nothing(method: type) -> None:
     assert (found.totals[..., 0] != 0).any()
 
 
-@BOTH
+@EVERY
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_the_callers_gradient_mode_does_not_matter(method: type, mode: type) -> None:
     model, samples = vector_model(2).eval(), vector_samples(4)
@@ -301,7 +308,7 @@ def test_the_callers_gradient_mode_does_not_matter(method: type, mode: type) -> 
     assert torch.equal(method().attribute(game).totals, expected)  # made in there, asked out here
 
 
-@BOTH
+@EVERY
 def test_autocast_does_not_touch_the_arithmetic(method: type) -> None:
     model, samples = vector_model(2, hidden=0).eval(), vector_samples(4)
     game = model.game(samples)
@@ -326,13 +333,13 @@ def test_no_gradient_enters_an_encoder_or_is_left_in_the_fusion() -> None:
     touched = []
     for encoder in model.encoders.values():
         encoder.layer.weight.register_hook(lambda _: touched.append(1))
-    GradCAM().attribute(model.game(samples))
-    FeatureDifference().attribute(model.game(samples, removal="zero"))
+    for method in (GradCAM, HiResCAM, FeatureDifference, IntegratedGradients):
+        method().attribute(model.game(samples, removal="zero"))
     assert not touched
     assert all(p.grad is None for p in model.parameters())
 
 
-@BOTH
+@EVERY
 def test_all_labels_come_from_one_encoding(method: type) -> None:
     model, samples = vector_model(2).eval(), vector_samples(4)
     calls = []
@@ -383,7 +390,7 @@ def test_settings_are_kept_and_the_rival_only_where_it_is_used() -> None:
     torch.testing.assert_close(one.totals[:, 1], torch.zeros(3, 2))
 
 
-@BOTH
+@EVERY
 def test_a_black_box_has_no_gradients(method: type) -> None:
     with pytest.raises(InputError, match="gradients need"):
         method().attribute(or_())
@@ -396,7 +403,7 @@ def test_without_a_reference_there_is_an_error_and_no_number() -> None:
         FeatureDifference().attribute(game)
 
 
-@BOTH
+@EVERY
 def test_scores_that_are_not_finite_name_the_sample(method: type) -> None:
     model, samples = vector_model(2).eval(), vector_samples(3)
     samples[1]["a"] = samples[1]["a"] * float("nan")

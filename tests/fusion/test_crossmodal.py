@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from fusions import (
     CLOSE,
-    CONTRACTS,
     GAMES,
     attention_flops,
-    comes_back_exactly,
     dims_of,
     drops_in_training_only,
     features_of,
@@ -27,6 +24,7 @@ from fusions import (
 from toys import MIXED
 
 import modalxai as mx
+from modalxai import testing
 from modalxai.fusion import CrossmodalTransformer
 
 SMALL = {"width": 8, "heads": 2}
@@ -99,11 +97,10 @@ def _slow(fusion, features, row):
     return slow_linear(fusion.head.weight, fusion.head.bias, joined)
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
-@each_names
 @pytest.mark.parametrize("settings", SETTINGS[1:3], ids=str)
-def test_it_keeps_the_contract(contract, names, settings):
-    contract(lambda dims: _make(dims, **settings), names)
+@each_names
+def test_it_conforms(names, settings, conforms):
+    conforms(testing.check_fusion(_make(dims_of(names), **settings)), 28)
 
 
 @pytest.mark.parametrize("check", GAMES, ids=lambda check: check.__name__)
@@ -158,13 +155,9 @@ def test_the_order_of_a_source_matters():
     assert (fusion(features).scores[1] - before[1]).abs().max() > 1e-3
 
 
-def test_defaults_need_only_dims_and_labels(tmp_path: Path):
-    comes_back_exactly(CrossmodalTransformer(dims_of("ab"), MIXED), tmp_path, "ab")
-
-
-@each_setting
-def test_it_comes_back_exactly(settings, tmp_path: Path):
-    comes_back_exactly(_make(dims_of("abc"), **settings), tmp_path, "abc")
+def test_defaults_need_only_dims_and_labels():
+    fusion = CrossmodalTransformer(dims_of("ab"), MIXED).eval()
+    assert fusion(features_of("ab")).scores.isfinite().all()
 
 
 def test_it_drops_in_training_only():

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from fusions import (
     CLOSE,
-    CONTRACTS,
     GAMES,
-    comes_back_exactly,
     dims_of,
     drops_in_training_only,
     features_of,
@@ -21,6 +18,7 @@ from fusions import (
 from toys import MIXED
 
 import modalxai as mx
+from modalxai import testing
 from modalxai.fusion import MetaAttention
 
 each_names = pytest.mark.parametrize("names", ["a", "ab", "abc"])
@@ -43,11 +41,10 @@ def _slow(fusion, features, row):
     return slow_linear(fusion.head.weight, fusion.head.bias, mixed), weights
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
 @each_names
 @pytest.mark.parametrize("pool", ["mean", "first"])
-def test_it_keeps_the_contract(contract, names, pool):
-    contract(lambda dims: _make(dims, pool=pool), names)
+def test_it_conforms(names, pool, conforms):
+    conforms(testing.check_fusion(_make(dims_of(names), pool=pool)), 28)
 
 
 @pytest.mark.parametrize("check", GAMES, ids=lambda check: check.__name__)
@@ -107,13 +104,11 @@ def test_weights_refuse_other_modalities():
         _make(dims_of("ab")).weights(features_of("a"))
 
 
-def test_defaults_need_only_dims_and_labels(tmp_path: Path):
-    comes_back_exactly(MetaAttention(dims_of("ab"), MIXED), tmp_path, "ab")
-
-
-def test_it_comes_back_exactly(tmp_path: Path):
-    fusion = _make(dims_of("abc"), pool={"a": "mean", "b": "first", "c": "mean"}, dropout=0.2)
-    comes_back_exactly(fusion, tmp_path, "abc")
+def test_defaults_and_a_pool_for_each_conform(conforms):
+    conforms(testing.check_fusion(MetaAttention(dims_of("ab"), MIXED)), 28)
+    pools = {"c": "mean", "a": "first", "b": "mean"}
+    fusion = _make({"c": 4, "a": 5, "b": 3}, pool=pools, dropout=0.2)
+    conforms(testing.check_fusion(fusion), 28)
 
 
 def test_it_drops_in_training_only():

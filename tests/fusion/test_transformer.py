@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from fusions import (
     CLOSE,
-    CONTRACTS,
     GAMES,
     attention_flops,
-    comes_back_exactly,
     dims_of,
     drops_in_training_only,
     features_of,
@@ -24,6 +20,7 @@ from fusions import (
 from toys import MIXED
 
 import modalxai as mx
+from modalxai import testing
 from modalxai.fusion import FusionTransformer
 
 SMALL = {"width": 8, "heads": 2}
@@ -49,11 +46,10 @@ def _slow(fusion, features, row):
     return slow_linear(fusion.head.weight, fusion.head.bias, slow_pool(fusion.pool, joined))
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+@each_setting
 @each_names
-@pytest.mark.parametrize("settings", SETTINGS[1:3], ids=str)
-def test_it_keeps_the_contract(contract, names, settings):
-    contract(lambda dims: _make(dims, **settings), names)
+def test_it_conforms(names, settings, conforms):
+    conforms(testing.check_fusion(_make(dims_of(names), **settings)), 28)
 
 
 @pytest.mark.parametrize("check", GAMES, ids=lambda check: check.__name__)
@@ -120,17 +116,11 @@ def test_vectors_of_one_modality_answer_to_the_other():
     assert torch.equal(after[1:], before[1:])
 
 
-def test_defaults_need_only_dims_and_labels(tmp_path: Path):
-    comes_back_exactly(FusionTransformer(dims_of("ab"), MIXED), tmp_path, "ab")
-
-
-@each_setting
-def test_it_comes_back_exactly(settings, tmp_path: Path):
-    comes_back_exactly(_make(dims_of("abc"), **settings), tmp_path, "abc")
-    same = {"a": 5, "b": 5}
+def test_defaults_and_an_identity_conform(conforms):
+    conforms(testing.check_fusion(FusionTransformer(dims_of("ab"), MIXED)), 28)
+    same = {"b": 5, "a": 5}
     fusion = FusionTransformer(same, MIXED, width=5, heads=1, projection="identity")
-    fusion.save_pretrained(tmp_path / "identity")
-    assert FusionTransformer.from_pretrained(tmp_path / "identity").projection == "identity"
+    conforms(testing.check_fusion(fusion), 28)
 
 
 def test_it_drops_in_training_only():

@@ -12,7 +12,7 @@ from toys import Rows, speech_model, speech_samples, vector_model, vector_sample
 
 import modalxai as mx
 from modalxai.errors import InputError
-from modalxai.games.pieces import in_pieces
+from modalxai.pieces import in_pieces
 from modalxai.types import Spans
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

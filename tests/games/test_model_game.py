@@ -346,7 +346,7 @@ def test_a_constant_removal_gives_the_same_in_every_draw() -> None:
 def test_small_chunks_of_the_fusion_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model, samples = vector_model(2), vector_samples(5)
     expected = mx.explain(model, samples).draws
-    monkeypatch.setattr("modalxai.games.factored.JOIN_BYTES", 100)
+    monkeypatch.setattr("modalxai.games.grids.JOIN_BYTES", 100)
     torch.testing.assert_close(mx.explain(model, samples).draws, expected, **CLOSE)
 
 

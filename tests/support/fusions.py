@@ -1,4 +1,4 @@
-"""What every fusion promises, as checks that a test calls with a way to make one.
+"""Features, games and slow references for the tests of fusions; `modalxai.testing` has the rest.
 
 Modalities a, b, c are vectors 5, 3 and 4 wide; each sample lacks another one, and one row has a
 hole where a vector was removed.
@@ -6,10 +6,8 @@ hole where a vector was removed.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,6 @@ from toys import randomize, speech_model, speech_samples
 import modalxai as mx
 from modalxai.attribution import FeatureDifference, GradCAM
 from modalxai.model import EmotionModel
-from modalxai.protocols import Split
 from modalxai.types import Features, Spans
 
 DIMS = {"a": 5, "b": 3, "c": 4}
@@ -62,154 +59,6 @@ def prepared(fusion: Any, scale: float = 0.5) -> Any:
             draw = torch.Generator().manual_seed(seed)
             parameter.copy_(torch.randn(parameter.shape, generator=draw) * scale)
     return fusion.eval()
-
-
-def forward_is_join_of_project(make: Make, names: str) -> None:
-    fusion, features = prepared(make(dims_of(names))), features_of(names)
-    assert isinstance(fusion, Split)
-    projected = {name: fusion.project(name, features[name]) for name in names}
-    assert torch.equal(fusion(features).scores, fusion.join(projected).scores)
-
-
-def a_projection_is_zero_on_padding(make: Make, names: str) -> None:
-    fusion, features = prepared(make(dims_of(names))), features_of(names, padding=2)
-    for name in names:
-        projected = fusion.project(name, features[name])
-        if isinstance(projected, Features):
-            assert projected.values[~projected.mask].eq(0).all()
-            assert projected.mask.any(1).all()
-
-
-def a_row_alone_is_the_row_of_a_batch(make: Make, names: str) -> None:
-    fusion, features = prepared(make(dims_of(names))), features_of(names)
-    together = fusion(features).scores
-    for row in range(4):
-        alone = {}
-        for name, one in features.items():
-            real = one.mask[row].nonzero()
-            length = int(real.max()) + 1 if len(real) else 1
-            alone[name] = _with_spans(
-                one.values[row : row + 1, :length], one.mask[row : row + 1, :length]
-            )
-        torch.testing.assert_close(fusion(alone).scores[0], together[row], **CLOSE)
-
-
-def more_padding_changes_nothing(make: Make, names: str) -> None:
-    fusion = prepared(make(dims_of(names)))
-    expected = fusion(features_of(names)).scores
-    torch.testing.assert_close(fusion(features_of(names, padding=9)).scores, expected, **CLOSE)
-
-
-def garbage_in_the_padding_is_invisible_and_gets_no_gradient(make: Make, names: str) -> None:
-    fusion, features = prepared(make(dims_of(names))), features_of(names, padding=2)
-    dirty = {
-        name: _with_spans(
-            one.values.masked_fill(~one.mask[..., None], math.nan).requires_grad_(), one.mask
-        )
-        for name, one in features.items()
-    }
-    scores = fusion(dirty).scores
-    torch.testing.assert_close(scores, fusion(features).scores)
-    scores.pow(2).sum().backward()
-    for one in dirty.values():
-        assert one.values.grad[~one.mask].eq(0).all()
-        assert one.values.grad[one.mask].abs().sum() > 0
-        assert torch.isfinite(one.values.grad).all()
-
-
-def rows_of_nothing_are_finite_with_finite_gradients(make: Make, names: str) -> None:
-    fusion = prepared(make(dims_of(names)))
-    nothing = {
-        name: _with_spans(torch.zeros(2, 3, DIMS[name]), torch.zeros(2, 3, dtype=torch.bool))
-        for name in names
-    }
-    scores = fusion(nothing).scores
-    scores.pow(2).sum().backward()
-    assert torch.isfinite(scores).all()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in fusion.parameters())
-    assert all(fusion.missing[name].grad.abs().sum() > 0 for name in names)
-
-
-def every_parameter_is_used_whatever_is_there(make: Make, names: str) -> None:
-    fusion = prepared(make(dims_of(names)))
-    everything = {
-        name: _with_spans(torch.ones(2, 2, DIMS[name]), torch.ones(2, 2, dtype=torch.bool))
-        for name in names
-    }
-    fusion(everything).scores.sum().backward()
-    assert all(parameter.grad is not None for parameter in fusion.parameters())
-
-
-def an_absent_modality_is_its_missing_vector(make: Make, names: str) -> None:
-    fusion, features = prepared(make(dims_of(names))), features_of(names)
-    for name in names:
-        vector = fusion.missing[name].detach().expand(4, 1, DIMS[name]).clone()
-        one = torch.ones(4, 1, dtype=torch.bool)
-        stand_in = fusion(features | {name: _with_spans(vector, one)}).scores
-        for length in (1, 4):
-            values = torch.zeros(4, length, DIMS[name])
-            absent = _with_spans(values, torch.zeros(4, length, dtype=torch.bool))
-            torch.testing.assert_close(fusion(features | {name: absent}).scores, stand_in)
-
-
-def rows_of_several_projections_join(make: Make, names: str) -> None:
-    from modalxai.games.bank import join_rows, take
-
-    fusion = prepared(make(dims_of(names)))
-    expected = fusion(features_of(names)).scores
-    projected = {}
-    for name in names:
-        parts = [fusion.project(name, features_of(names, padding=more)[name]) for more in (0, 3)]
-        projected[name] = take(join_rows(parts), torch.tensor([0, 5, 2, 7]))
-    torch.testing.assert_close(fusion.join(projected).scores, expected, **CLOSE)
-
-
-def the_sources_are_not_modified(make: Make, names: str) -> None:
-    fusion, features = prepared(make(dims_of(names))), features_of(names)
-    before = copy.deepcopy(features)
-    fusion(features)
-    for name in names:
-        assert torch.equal(features[name].values, before[name].values)
-        assert torch.equal(features[name].mask, before[name].mask)
-
-
-def other_modalities_or_widths_are_refused(make: Make, names: str) -> None:
-    import pytest
-
-    fusion, features = make(dims_of(names)), features_of(names)
-    wide = _with_spans(torch.zeros(4, 2, 9), torch.ones(4, 2, dtype=torch.bool))
-    for wrong in ({}, features | {"d": wide}, features | {"a": wide}):
-        with pytest.raises(mx.ModalxaiError, match="mend:"):
-            fusion(wrong)
-    with pytest.raises(mx.ModalxaiError, match="mend:"):
-        fusion.project("d", wide)
-
-
-CONTRACTS = [
-    forward_is_join_of_project,
-    a_projection_is_zero_on_padding,
-    a_row_alone_is_the_row_of_a_batch,
-    more_padding_changes_nothing,
-    garbage_in_the_padding_is_invisible_and_gets_no_gradient,
-    rows_of_nothing_are_finite_with_finite_gradients,
-    every_parameter_is_used_whatever_is_there,
-    an_absent_modality_is_its_missing_vector,
-    rows_of_several_projections_join,
-    the_sources_are_not_modified,
-    other_modalities_or_widths_are_refused,
-]
-
-
-def comes_back_exactly(fusion: Any, folder: Path, names: str) -> None:
-    """Saved and loaded, with its settings, sparing the generator."""
-    prepared(fusion).save_pretrained(folder)
-    before = torch.get_rng_state()
-    again = type(fusion).from_pretrained(folder).eval()
-    assert torch.equal(before, torch.get_rng_state())
-    assert again.settings() == fusion.settings()
-    assert again.labels == fusion.labels
-    features = features_of(names)
-    assert torch.equal(again(features).scores, fusion(features).scores)
 
 
 def drops_in_training_only(fusion: Any, names: str) -> None:

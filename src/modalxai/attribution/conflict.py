@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from modalxai.attribution import indices
+from modalxai.attribution.shares import ROUNDING, cancellation
 from modalxai.errors import InputError
 from modalxai.types import Labels, columns
-
-ROUNDING = 1e-5
-"""Relative precision of float32 scores: a smaller lead is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +88,10 @@ def find_conflict(
     gains = (table[:, alone] - table[:, :1]).mean(0)  # [M, N, C]
     best, second = gains.topk(2, dim=-1).values.unbind(-1)
     # A modality that changes nothing, or moves two labels alike, favours none: rounding is no side.
-    clear = best - second > ROUNDING * table.abs().amax().clamp(min=1)
+    # Of each sample by itself: it must not depend on its neighbours.
+    clear = best - second > ROUNDING * table.abs().amax((0, 1, 3)).clamp(min=1)
     leading = gains.argmax(-1).masked_fill(~clear, -1).T.masked_fill(~present, -1)  # [N, M]
     shapley = indices.shapley(table.mean(0)).masked_fill(~present[:, None, :], 0)  # [N, C, M]
-    total = shapley.abs().sum(-1)
     pairs = list(combinations(range(len(modalities)), 2))
     parts: list[tuple[Tensor, ...]] = []
     for i, j in pairs:
@@ -125,10 +123,44 @@ def find_conflict(
         leading=leading,
         disagree=_stack(columns_of[1], present.new_empty(samples, 0), 1),
         opposed=_stack(columns_of[2], present.new_empty(samples, classes, 0), 2),
-        cancellation=1 - shapley.sum(-1).abs() / total.masked_fill(total == 0, float("nan")),
+        cancellation=cancellation(shapley.sum(-1), shapley.abs().sum(-1)),
         decision=_stack(columns_of[3], table.new_empty(samples, 0), 1),
         evidence=_stack(columns_of[4], table.new_empty(samples, 0, count), 1),
     )
+
+
+def find_flips(scores: Tensor, labels: Labels, present: Tensor) -> Tensor:
+    """Whether the predicted class changes when a modality is removed, bool [N, M].
+
+    Parameters
+    ----------
+    scores
+        Raw, [2**M, N, K].
+    present
+        Bool [N, M].
+
+    Raises
+    ------
+    InputError
+        No categorical labels.
+    """
+    categorical = columns(labels, "categorical")
+    if not categorical:
+        raise InputError(
+            "no class is predicted that could change",
+            expected="categorical labels",
+            got=f"{[label.kind for label in labels]}",
+            mend="read explanation.ablation() instead",
+        )
+    logits = scores[..., categorical]
+    logits = logits - logits.mean(-1, keepdim=True)
+    winner = logits[-1].argmax(-1)
+    rows = [len(scores) - 1 - (1 << bit) for bit in range(present.shape[1])]
+    left = logits[rows]  # [M, N, C]
+    own = left.gather(-1, winner.expand(left.shape[:-1])[..., None])[..., 0]
+    # Rounding is no change of mind.
+    clear = ROUNDING * logits.abs().amax((0, 2)).clamp(min=1)
+    return (left.amax(-1) - own > clear).T & present
 
 
 def _jensen_shannon(first: Tensor, second: Tensor) -> Tensor:

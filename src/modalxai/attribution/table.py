@@ -1,210 +1,291 @@
-"""`Explanation`: the scores of every coalition of modalities, from which all else follows."""
+"""`Explanation`: what follows from the scores of every coalition of modalities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from modalxai import storage
 from modalxai.attribution import indices
-from modalxai.attribution.conflict import Conflict, find_conflict
-from modalxai.attribution.scales import on_scale, rivals_of
-from modalxai.errors import InputError
-from modalxai.protocols import Game
-from modalxai.types import Attribution, Label, Labels, Provenance, Targets, select
-from modalxai.types.attribution import require_mergeable
+from modalxai.attribution.coalitions import CoalitionTable, Names
+from modalxai.attribution.conflict import Conflict, find_conflict, find_flips
+from modalxai.attribution.interaction_types import InteractionTypes, find_types
+from modalxai.attribution.intershap import InterSHAP, intershap_of
+from modalxai.attribution.shares import Shares, Sides, least_evidence, shares_of, sides_of
+from modalxai.attribution.terms import Terms
+from modalxai.errors import InputError, RemovalError
+from modalxai.types import Attribution
 
-MOST_MODALITIES = 12
+InteractionIndex = Literal["2-SII", "SII", "k-SII", "STII", "FSII", "FBII"]
+
+INDEPENDENT = "marginal-independent"
+"""The removal under which EMAP is defined: each modality lent by a donor of its own."""
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(CoalitionTable):
     """Raw scores of all 2**M coalitions, and the arithmetic on them.
 
-    Parameters
-    ----------
-    sample_ids
-        N names.
-    labels
-        The K labels.
-    modalities
-        M names, in the model's order.
-    present
-        Bool [N, M], False where a sample lacks the modality.
-    draws
-        Float [R, 2**M, N, K], raw scores. Bit j of row i is set where modality j is present, so
-        row 0 is the empty coalition and the last row the prediction. R is 1 unless the removal
-        draws at random.
-    targets
-        Annotated values and mask, each [N, K].
-    columns
-        Further columns of the samples, each of length N.
-    provenance
-        How the table came about; its ``scale`` is ``"raw"``.
+    Every method answers for all samples, from the table alone: the model is not asked again.
+    Three arguments recur:
+
+    - ``scale``: ``"clr"`` (default), ``"contrast"``, ``"log-odds"``, ``"probability"`` or
+      ``"raw"``; see `modalxai.attribution.scales.on_scale`.
+    - ``labels``: names of the labels to explain, every one for ``None``.
+    - ``against``: with ``"contrast"``, ``"rival"`` (the best other label of each sample) or the
+      name of a label.
+
+    For the fields see `modalxai.attribution.coalitions.CoalitionTable`.
     """
 
-    sample_ids: tuple[str, ...]
-    labels: Labels
-    modalities: tuple[str, ...]
-    present: Tensor
-    draws: Tensor
-    targets: Targets
-    columns: Mapping[str, tuple[Any, ...]]
-    provenance: Provenance
+    def shapley(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
+    ) -> Attribution:
+        """Exact Shapley values of the modalities; totals sum to prediction - reference."""
+        return self._totals("modality-shapley", indices.shapley, scale, labels, against)
 
-    def __post_init__(self) -> None:
-        samples, labels, modalities = len(self.sample_ids), len(self.labels), len(self.modalities)
-        draws = self.draws.shape[0] if self.draws.dim() else 0
-        shapes = {
-            "present": (self.present.shape, (samples, modalities)),
-            "draws": (self.draws.shape, (draws, 1 << modalities, samples, labels)),
-            "targets.values": (self.targets.values.shape, (samples, labels)),
-            "targets.mask": (self.targets.mask.shape, (samples, labels)),
-        }
-        shapes |= {
-            f"columns[{name!r}]": (torch.Size([len(values)]), (samples,))
-            for name, values in self.columns.items()
-        }
-        for field, (found, expected) in shapes.items():
-            if tuple(found) != expected or not draws:
-                raise InputError(
-                    f"an Explanation whose {field} has the wrong shape",
-                    expected=str(list(expected)),
-                    got=str(list(found)),
-                    mend="N, K and M are the lengths of sample_ids, labels and modalities",
-                )
+    def banzhaf(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival", p: float = 0.5
+    ) -> Attribution:
+        """Exact Banzhaf values: the mean gain when each other modality is there with probability p.
 
-    @classmethod
-    def of(
-        cls,
-        game: Game,
-        targets: Targets | None = None,
-        columns: Mapping[str, tuple[Any, ...]] | None = None,
-    ) -> Self:
-        """Ask a game for all its coalitions of modalities.
+        All coalitions weigh the same at 0.5. Totals do not sum to prediction - reference from
+        three modalities on (from two, unless p is 0.5); the residual says by how much.
 
         Raises
         ------
         InputError
-            More than 12 modalities.
+            A p outside 0..1.
         """
-        count, samples = len(game.modalities), len(game.sample_ids)
-        if count > MOST_MODALITIES:
-            raise InputError(
-                "too many modalities for the exact table",
-                expected=f"at most {MOST_MODALITIES}",
-                got=str(count),
-                mend="explain groups of them as one modality",
-            )
-        present, players = game.present, game.players
-        rows = torch.arange(1 << count, device=present.device)
-        keep = {
-            name: (rows >> bit & 1)
-            .bool()[:, None, None]
-            .expand(-1, samples, players[name].start.shape[-1])
-            for bit, name in enumerate(game.modalities)
-        }
-        draws = game.value(keep)
-        if targets is None:
-            blank = torch.zeros(samples, len(game.labels), device=draws.device)
-            targets = Targets(blank, blank.bool())
-        return cls(
-            sample_ids=game.sample_ids,
-            labels=game.labels,
-            modalities=game.modalities,
-            present=present,
-            draws=draws,
-            targets=targets,
-            columns=dict(columns or {}),
-            provenance=Provenance(
-                attributor="coalition-table",
-                params={"draws": draws.shape[0]} if draws.shape[0] > 1 else {},
-                scale="raw",
-                level=game.level,
-                **game.settings,
-            ),
+        if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+            raise InputError("p out of range", expected="0 to 1", got=repr(p), mend="0.5, say")
+        return self._totals(
+            "modality-banzhaf", lambda v: indices.banzhaf(v, p), scale, labels, against, p=p
         )
-
-    @property
-    def scores(self) -> Tensor:
-        """Raw scores [2**M, N, K], averaged over the draws."""
-        return self.draws.mean(0)
-
-    @property
-    def coalitions(self) -> tuple[tuple[str, ...], ...]:
-        """The modalities present in each row of `scores`."""
-        return tuple(
-            tuple(name for bit, name in enumerate(self.modalities) if row >> bit & 1)
-            for row in range(1 << len(self.modalities))
-        )
-
-    def values(self, scale: str | None = None, against: str = "rival") -> Tensor:
-        """The table on a scale, [R, 2**M, N, K]; see `modalxai.attribution.scales.on_scale`."""
-        rivals = rivals_of(self.scores[-1], self.labels, against)
-        return on_scale(self.draws, self.labels, "clr" if scale is None else scale, rivals)
-
-    def shapley(
-        self,
-        scale: str | None = None,
-        labels: Sequence[str] | None = None,
-        against: str = "rival",
-    ) -> Attribution:
-        """Exact Shapley values of the modalities; totals sum to prediction - reference.
-
-        Parameters
-        ----------
-        scale
-            ``"clr"`` (default), ``"contrast"``, ``"log-odds"``, ``"probability"`` or ``"raw"``.
-        labels
-            Names of the labels to explain, every one for ``None``.
-        against
-            With ``"contrast"``: ``"rival"`` (the best other label of each sample) or a label.
-        """
-        return self._totals("modality-shapley", indices.shapley, scale, labels, against)
 
     def ablation(
-        self,
-        scale: str | None = None,
-        labels: Sequence[str] | None = None,
-        against: str = "rival",
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
     ) -> Attribution:
         """Necessity, ``v(N) - v(N without m)``; the residual is minus the interaction for M = 2."""
         return self._totals("modality-ablation", indices.necessity, scale, labels, against)
 
     def sufficiency(
-        self,
-        scale: str | None = None,
-        labels: Sequence[str] | None = None,
-        against: str = "rival",
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
     ) -> Attribution:
         """What each modality achieves alone, ``v({m}) - v({})``."""
         return self._totals("modality-sufficiency", indices.sufficiency, scale, labels, against)
 
+    def emap(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
+    ) -> Attribution:
+        """The additive projection of Hessel & Lee (2020), `reference + totals.sum(-1)`.
+
+        Totals are what each modality adds alone, averaged over what the others may be; the
+        residual is what no additive model can say, and for two modalities the Moebius coefficient
+        of the game. It is a projection only where every missing modality is lent by a donor of
+        its own, so other removals are refused: `sufficiency` computes the same there, but is no
+        projection.
+
+        Raises
+        ------
+        RemovalError
+            A removal other than "marginal-independent".
+        """
+        other = {m: how for m, how in self.provenance.removal.items() if how != INDEPENDENT}
+        if other:
+            raise RemovalError(
+                "EMAP averages over independent donors",
+                expected=f"removal {INDEPENDENT!r} for every modality",
+                got=str(other),
+                mend=f'explain(..., removal="{INDEPENDENT}"), or ask for sufficiency()',
+            )
+        return self._totals("emap", indices.sufficiency, scale, labels, against)
+
     def interactions(
         self,
         scale: str | None = None,
-        labels: Sequence[str] | None = None,
+        labels: Names = None,
         against: str = "rival",
+        index: InteractionIndex = "2-SII",
+        order: int = 2,
     ) -> Attribution:
-        """Pairwise Shapley interactions, ``pairs[m, n]`` [N, L, 1, 1].
+        """Pairwise interactions, ``pairs[m, n]`` [N, L, 1, 1], and what they leave to each alone.
 
-        ``totals`` are the first-order part of 2-SII, ``phi_i - 1/2 sum_j SII_ij``, so that totals
-        and pairs together sum to prediction - reference, and the residual is the sum of pairs.
-        Their sign depends on the scale, and a negative one is not by itself redundancy.
+        With 2-SII, the default, pairs are Shapley interactions and totals
+        ``phi_i - 1/2 sum_j SII_ij``, so that totals and pairs together sum to
+        prediction - reference, and the residual is the sum of pairs. So they do with ``"k-SII"``,
+        ``"STII"`` and ``"FSII"`` of order 2; of a higher order there are terms of more modalities
+        beside, see `interaction_terms`. For two modalities these agree. With ``"SII"`` totals are
+        the Shapley values themselves; ``"FBII"`` sums to nothing in particular.
+
+        Signs depend on the scale, and a negative one is not by itself redundancy: see
+        `interaction_types`.
+
+        Raises
+        ------
+        InputError
+            An unknown index, or an order below 2 or that is not the index's.
         """
-        result = self._totals("interactions", _order_one, scale, labels, against)
-        chosen = select(self.labels, labels)
-        values = self.values(scale, against)[..., chosen]
+        chosen, values = self._values(scale, labels, against)
+        terms = self._terms(values, index, order)
+        ones = [terms[(m,)] for m in range(len(self.modalities))]
+        provenance = self._provenance("interactions", scale, against, index=index, order=order)
+        result = self._attribution(torch.stack(ones, -1), values, chosen, provenance)
         pairs = {}
-        for (i, j), value in indices.pair_interactions(values.movedim(1, 0)).items():
-            both = (self.present[:, i] & self.present[:, j])[:, None]
-            pairs[self.modalities[i], self.modalities[j]] = (value.mean(0) * both)[..., None, None]
+        for players, term in terms.items():
+            if len(players) == 2:
+                here = self.present[:, list(players)].all(1)[:, None]
+                names = self.modalities[players[0]], self.modalities[players[1]]
+                pairs[names] = (term.mean(0) * here)[..., None, None]
         return replace(result, pairs=pairs)
+
+    def interaction_terms(
+        self,
+        scale: str | None = None,
+        labels: Names = None,
+        against: str = "rival",
+        index: InteractionIndex = "FSII",
+        order: int = 2,
+    ) -> Terms:
+        """An interaction index of every coalition of 1 to ``order`` modalities.
+
+        Raises
+        ------
+        InputError
+            An unknown index, or an order below 2 or that is not the index's.
+        """
+        chosen, values = self._values(scale, labels, against)
+        terms = self._terms(values, index, order)
+        provenance = self._provenance("interaction-terms", scale, against, index=index, order=order)
+        return self._by_coalition(terms, chosen, provenance)
+
+    def moebius(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
+    ) -> Terms:
+        """Harsanyi dividends of all coalitions, the empty one (the reference) first.
+
+        What a coalition has that none of its parts has; they sum to the prediction. Its
+        ``interaction_share()`` says how much of the game is interaction, and ``order_shares()`` of
+        which order.
+        """
+        chosen, values = self._values(scale, labels, against)
+        sets = [tuple(m for m in range(len(self.modalities)) if row >> m & 1)
+                for row in range(1 << len(self.modalities))]  # fmt: skip
+        terms = dict(zip(sets, indices.moebius(values).unbind(0), strict=True))
+        return self._by_coalition(terms, chosen, self._provenance("moebius", scale, against))
+
+    def model_fit(
+        self,
+        scale: str | None = None,
+        labels: Names = None,
+        against: str = "rival",
+        order: int = 2,
+    ) -> Tensor:
+        """Kernel-weighted R**2 of the faithful model of an order (FSII), [N, L], at most 1.
+
+        How far single modalities and pairs tell the whole story. 1 where a sample has no more
+        modalities than ``order``, NaN where its coalitions between none and all score alike; what
+        is left in order three and more is in ``moebius().order_shares()``.
+
+        Raises
+        ------
+        InputError
+            An order below 1.
+        """
+        _check_order(order, 1)
+        _, values = self._values(scale, labels, against)
+        table = values.mean(1)
+        fits = torch.full_like(table[0], torch.nan)
+        patterns = self.present.tolist()
+        for here in set(map(tuple, patterns)):
+            samples = [n for n, pattern in enumerate(patterns) if tuple(pattern) == here]
+            # A modality that a sample lacks is no player, so its game has fewer rows.
+            gone = sum(1 << m for m, there in enumerate(here) if not there)
+            rows = [row for row in range(len(table)) if not row & gone]
+            fits[samples] = indices.model_fit(table[rows][:, samples], order)
+        return fits
+
+    def interaction_types(
+        self,
+        scale: str | None = None,
+        labels: Names = None,
+        against: str = "rival",
+        tolerance: float | None = None,
+    ) -> InteractionTypes:
+        """Additive, conflict, synergy, redundancy or suppression, of every pair.
+
+        Parameters
+        ----------
+        tolerance
+            The least interaction that counts as one. ``None``: 0.05 nats (rounding, for what is
+            not in nats), or three standard errors where those are more.
+
+        Raises
+        ------
+        InputError
+            A negative tolerance.
+        """
+        if tolerance is not None and not tolerance >= 0:
+            raise InputError(
+                "a negative tolerance", expected="0 or more", got=repr(tolerance), mend="0.05, say"
+            )
+        chosen, values = self._values(scale, labels, against)
+        return find_types(
+            values.movedim(1, 0),
+            self._least(values, chosen, scale),
+            tolerance,
+            self.sample_ids,
+            tuple(self.labels[column] for column in chosen),
+            self.modalities,
+            self.present,
+        )
+
+    def magnitude_shares(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
+    ) -> Shares:
+        """Shapley values as percentages, where they may be; NaN and the reason elsewhere."""
+        return shares_of(*self._evidence(scale, labels, against))
+
+    def cancellation(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
+    ) -> Tensor:
+        """``1 - |sum phi| / sum |phi|``, [N, L]: 0 aligned, 1 a perfect stalemate.
+
+        NaN where there is no evidence to cancel, see `Shares`.
+        """
+        return self.magnitude_shares(scale, labels, against).cancellation
+
+    def for_against(
+        self, scale: str | None = None, labels: Names = None, against: str = "rival"
+    ) -> Sides:
+        """Which modalities speak for each label, and which against it; see `Sides`."""
+        values, least = self._evidence(scale, labels, against)
+        return sides_of(values.totals, least)
+
+    def intershap(
+        self, scale: str | None = "probability", labels: Names = None, against: str = "rival"
+    ) -> InterSHAP:
+        """How much of the behaviour is interaction (Wenderoth et al., arXiv 2412.15828).
+
+        On probabilities, as its authors have it; there additive logits interact, too. With
+        ``scale="clr"`` they do not.
+        """
+        chosen, values = self._values(scale, labels, against)
+        least = self._least(values, chosen, scale)
+        return intershap_of(self.interactions(scale, labels, against), least)
+
+    def flips(self) -> Tensor:
+        """Whether the predicted class changes when a modality is removed, bool [N, M].
+
+        Raises
+        ------
+        InputError
+            No categorical labels.
+        """
+        return find_flips(self.scores, self.labels, self.present)
 
     def conflict(self) -> Conflict:
         """Do the modalities disagree, and which one wins? See `Conflict`."""
@@ -222,148 +303,48 @@ class Explanation:
         name: str,
         index: Callable[[Tensor], Tensor],
         scale: str | None,
-        labels: Sequence[str] | None,
+        labels: Names,
         against: str,
+        **params: Any,
     ) -> Attribution:
-        chosen = select(self.labels, labels)
-        values = self.values(scale, against)[..., chosen]
-        # A modality that a sample lacks is no player: exactly 0, whatever rounding says.
-        totals = index(values.movedim(1, 0)).masked_fill(~self.present[:, None, :], 0)
-        count = totals.shape[0]
-        spread = totals.std(0) / count**0.5 if count > 1 else torch.zeros_like(totals[0])
-        scale = "clr" if scale is None else scale
-        return Attribution(
-            sample_ids=self.sample_ids,
-            labels=tuple(self.labels[column] for column in chosen),
-            modalities=self.modalities,
-            present=self.present,
-            totals=totals.mean(0),
-            units={},
-            pairs={},
-            se=spread,
-            mask={},
-            spans={},
-            prediction=values[:, -1].mean(0),
-            reference=values[:, 0].mean(0),
-            provenance=replace(
-                self.provenance,
-                attributor=name,
-                params={
-                    **self.provenance.params,
-                    **({"against": against} if scale == "contrast" else {}),
-                },
-                scale=scale,
-            ),
-        )
+        chosen, values = self._values(scale, labels, against)
+        provenance = self._provenance(name, scale, against, **params)
+        return self._attribution(index(values), values, chosen, provenance)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``explanation.json`` and ``explanation.safetensors`` into ``folder``.
-
-        Raises
-        ------
-        InputError
-            A column holds values that json cannot.
-        """
-        record = {
-            "sample_ids": list(self.sample_ids),
-            "labels": [asdict(label) for label in self.labels],
-            "modalities": list(self.modalities),
-            "columns": {
-                name: [_plain(name, v) for v in values] for name, values in self.columns.items()
-            },
-            "provenance": asdict(self.provenance),
-        }
-        tensors = {
-            "present": self.present,
-            "draws": self.draws,
-            "targets": self.targets.values,
-            "annotated": self.targets.mask,
-        }
-        storage.write_json(Path(folder) / "explanation.json", record)
-        storage.write_tensors(Path(folder) / "explanation.safetensors", tensors)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        CheckpointError
-            A file is missing or broken.
-        """
-        path = Path(folder) / "explanation.json"
-        record = storage.read_json(path)
-        tensors = storage.read_tensors(path.with_suffix(".safetensors"))
-        with storage.reading(path):
-            return cls(
-                sample_ids=tuple(record["sample_ids"]),
-                labels=tuple(Label(**label) for label in record["labels"]),
-                modalities=tuple(record["modalities"]),
-                present=tensors["present"],
-                draws=tensors["draws"],
-                targets=Targets(tensors["targets"], tensors["annotated"]),
-                columns={name: tuple(values) for name, values in record["columns"].items()},
-                provenance=Provenance(**record["provenance"]),
-            )
-
-    @staticmethod
-    def merge(parts: Sequence[Explanation]) -> Explanation:
-        """One table from several of the same model and settings, samples joined.
-
-        Columns that not all parts have are filled with ``None``.
-
-        Raises
-        ------
-        InputError
-            Nothing to merge, tables that differ in more than their samples, or one sample twice.
-        """
-        first = require_mergeable(parts)
-        if len(counts := {part.draws.shape[0] for part in parts}) > 1:
+    def _terms(self, values: Tensor, index: str, order: int) -> dict[indices.Players, Tensor]:
+        names = ("2-SII", *(one for one in indices.INDICES if one != "BII"))
+        if index not in names:
             raise InputError(
-                "tables with different numbers of draws do not merge",
-                expected="as many draws in each",
-                got=str(sorted(counts)),
-                mend="explain all samples with the same draws",
+                "unknown interaction index",
+                expected=f"one of {list(names)}",
+                got=repr(index),
+                mend="choose one",
             )
-        names = list(dict.fromkeys(name for part in parts for name in part.columns))
-        columns = {
-            name: tuple(
-                value
-                for part in parts
-                for value in part.columns.get(name, (None,) * len(part.sample_ids))
+        _check_order(order, 2)
+        if index == "2-SII" and order != 2:
+            raise InputError(
+                "2-SII is of order 2", expected="order=2", got=repr(order), mend='index="k-SII"'
             )
-            for name in names
-        }
-        merged: Explanation = replace(
-            first,
-            sample_ids=tuple(name for part in parts for name in part.sample_ids),
-            present=torch.cat([part.present for part in parts]),
-            draws=torch.cat([part.draws for part in parts], dim=2),
-            targets=Targets(
-                torch.cat([part.targets.values for part in parts]),
-                torch.cat([part.targets.mask for part in parts]),
-            ),
-            columns=columns,
+        return indices.interaction_terms(values, "k-SII" if index == "2-SII" else index, order)
+
+    def _evidence(
+        self, scale: str | None, labels: Names, against: str
+    ) -> tuple[Attribution, Tensor]:
+        """Shapley values, and the least [N, L] that counts as a contribution."""
+        chosen, values = self._values(scale, labels, against)
+        return self.shapley(scale, labels, against), self._least(values, chosen, scale)
+
+    def _least(self, values: Tensor, chosen: Sequence[int], scale: str | None) -> Tensor:
+        # Of each sample by itself: it must not depend on its neighbours.
+        found = [self.labels[column] for column in chosen]
+        return least_evidence(found, values.abs().amax((0, 1)), scale)
+
+
+def _check_order(order: int, least: int) -> None:
+    if isinstance(order, bool) or not isinstance(order, int) or order < least:
+        raise InputError(
+            "an order that is none",
+            expected=f"a whole number from {least}",
+            got=repr(order),
+            mend="2 for single modalities and pairs",
         )
-        return merged
-
-
-def _order_one(values: Tensor) -> Tensor:
-    main = indices.shapley(values)
-    for (i, j), interaction in indices.pair_interactions(values).items():
-        main[..., i] -= interaction / 2
-        main[..., j] -= interaction / 2
-    return main
-
-
-def _plain(column: str, value: Any) -> Any:
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()  # a numpy or torch scalar
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise InputError(
-        f"column {column!r} cannot be written",
-        expected="text, numbers, booleans or None",
-        got=type(value).__name__,
-        mend="leave the column out, or turn its values into text",
-    )

@@ -96,6 +96,9 @@ class Wav2Vec2Encoder(WaveformRemoval, TunedEncoder):
     removals
         ``"silence"``, ``"noise"`` and, where the model has a trained mask vector,
         ``"learned-mask"``: that vector, from pre-training, in place of removed frames.
+    kinds
+        ``"segment"``, ``"voiced"`` and ``"frame"``. Not ``"tile"``, which the learned mask cannot
+        remove; spans with frequencies may be given for the other removals.
 
     Raises
     ------
@@ -112,6 +115,7 @@ class Wav2Vec2Encoder(WaveformRemoval, TunedEncoder):
     """
 
     family: checkpoints.Family = checkpoints.WAV2VEC2
+    kinds: tuple[str, ...] = ("segment", "voiced", "frame")
 
     def __init__(
         self,
@@ -277,6 +281,13 @@ class Wav2Vec2Encoder(WaveformRemoval, TunedEncoder):
         check_offered(how, self.removals, "removal")
         lengths, blanks = inputs["length"], inputs["blank"]
         check_units(units, keep, len(lengths), seed)
+        if units.low is not None:
+            raise RemovalError(
+                "the learned mask stands for whole frames, not for some of their frequencies",
+                expected="spans without low and high",
+                got="tiles",
+                mend='remove tiles by "silence" or "noise"',
+            )
         units, keep = units.to(blanks.device), keep.to(blanks.device)
         gone = audio.removed(units, keep, inputs["waveform"].shape[1], self.frames.sample_rate)
         centres = self.frames.centres(blanks.shape[1]).long().to(blanks.device)

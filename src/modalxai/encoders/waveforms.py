@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from modalxai import audio, masking
+from modalxai import audio, masking, speech, tiles
 from modalxai.errors import InputError, RemovalError, each
 from modalxai.types import Audio, Inputs, Spans
 
@@ -76,14 +76,16 @@ class WaveformCollate:
 class WaveformRemoval:
     """`Removable` for inputs with ``waveform`` and ``length``; times are in seconds.
 
-    ``"segment"`` units are ``segment_seconds`` long; ``"frame"`` units are the encoder's own
-    frames, the first and the last extended to the ends of the clip.
+    ``"segment"`` units are ``segment_seconds`` long; ``"voiced"`` ones are stretches of speech and
+    the pauses between them (see `modalxai.speech`); ``"frame"`` units are the encoder's own frames,
+    the first and the last extended to the ends of the clip. ``"tile"`` units are segments in four
+    bands of frequency (see `modalxai.tiles`).
     """
 
     frames: audio.Frames
     segment_seconds: float
     removals: tuple[str, ...] = ("silence", "noise")
-    kinds: tuple[str, ...] = ("segment", "frame")
+    kinds: tuple[str, ...] = ("segment", "voiced", "frame", "tile")
 
     def units(self, inputs: Inputs, kind: str) -> Spans:
         """The units of each clip, [B, U] in seconds; a missing clip has none.
@@ -97,6 +99,10 @@ class WaveformRemoval:
         lengths, rate = inputs["length"], self.frames.sample_rate
         if kind == "segment":
             return audio.segments(lengths, rate, self.segment_seconds)
+        if kind == "voiced":
+            return speech.units(inputs["waveform"], lengths, rate)
+        if kind == "tile":
+            return tiles.units(lengths, rate, self.segment_seconds)
         longest = frame_count(self.frames, inputs["waveform"].shape[1])
         return audio.cover(self.frames.spans(lengths, longest), lengths, rate)
 
@@ -112,11 +118,11 @@ class WaveformRemoval:
         inputs
             What `collate` returned; it is not modified.
         units
-            Spans in seconds, [B, U]; not only this encoder's own.
+            Spans in seconds, [B, U]; not only this encoder's own. Those with frequencies are tiles.
         keep
             Bool [B, U], True for what stays.
         how
-            ``"silence"`` or ``"noise"``, see `modalxai.audio.remove`.
+            ``"silence"`` or ``"noise"``, see `modalxai.audio.remove` and `modalxai.tiles.remove`.
         seed
             One number, or one per row.
 
@@ -131,7 +137,8 @@ class WaveformRemoval:
         check_units(units, keep, len(inputs["length"]), seed)
         device = inputs["waveform"].device
         units, keep = units.to(device), keep.to(device)
-        waveform = audio.remove(
+        take_out = audio.remove if units.low is None else tiles.remove
+        waveform = take_out(
             inputs["waveform"], inputs["length"], units, keep, how, seed, self.frames.sample_rate
         )
         return {**inputs, "waveform": waveform}

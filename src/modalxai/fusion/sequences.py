@@ -182,7 +182,8 @@ class SequenceFusion(Pretrained):
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments as json values."""
         return {
-            "dims": self.dims,
+            # Pairs: a json object has no order, and the order of the modalities means something.
+            "dims": [[name, width] for name, width in self.dims.items()],
             "labels": [asdict(label) for label in self.labels],
             "width": self.width,
             "kernel": self.kernel,
@@ -195,4 +196,5 @@ class SequenceFusion(Pretrained):
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
         """A fusion with random weights from what `settings` returned."""
-        return cls(**settings | {"labels": [Label(**label) for label in settings["labels"]]})
+        labels = [Label(**label) for label in settings["labels"]]
+        return cls(**settings | {"dims": dict(settings["dims"]), "labels": labels})

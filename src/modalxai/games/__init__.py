@@ -1,9 +1,13 @@
-"""Games of a model: its score with some of its players removed, each part encoded once."""
+"""Games of a model: its score with some of its players removed, each part encoded once.
+
+`CallableGame` asks any function instead, which has no parts.
+"""
 
 from modalxai.batching import Data
 from modalxai.games.background import Background
+from modalxai.games.callable import CallableGame
 from modalxai.games.donors import Draws
 from modalxai.games.factored import ModelGame
 from modalxai.games.run import explain
 
-__all__ = ["Background", "Data", "Draws", "ModelGame", "explain"]
+__all__ = ["Background", "CallableGame", "Data", "Draws", "ModelGame", "explain"]

@@ -199,7 +199,9 @@ class Encodings:
             chosen = (nothing == flag).nonzero().flatten().tolist()
             if chosen:
                 found = self._made([_Row(draw, b, kept[b]) for b in chosen], flag)
-                made.append(found if isinstance(found, Features) else self.source.encode(found))
+                if not isinstance(found, Features):
+                    found = self._shared(found) if flag else self.source.encode(found)
+                made.append(found)
                 order += chosen
         if len(made) == 1:
             return made[0]
@@ -214,31 +216,35 @@ class Encodings:
             made = self._made(chosen, nothing)
             if isinstance(made, Features):
                 self.source.add(keys, made)
+            elif nothing:
+                self.source.add(keys, self._shared(made))
             else:
-                self._encode(keys, made, nothing)
+                self._encode(keys, made)
 
-    def _encode(self, keys: Sequence[Hashable], inputs: Inputs, nothing: bool) -> None:
-        source, bank = self.source, self.source.bank
+    def _encode(self, keys: Sequence[Hashable], inputs: Inputs) -> None:
+        """Put rows into the bank; inputs that an encoder cannot tell apart are encoded once."""
+        bank = self.source.bank
         marks = [digest(inputs, row) for row in range(len(keys))]
-        fresh: dict[bytes, int] = {}
-        for row, mark in enumerate(marks):
-            if mark in bank or mark in fresh:
-                continue
-            known = source.references.get(source.modality, mark)
-            if known is None:
-                fresh[mark] = row
-            else:
-                source.add([mark], known)
+        fresh = {mark: row for row, mark in enumerate(marks) if mark not in bank}
         if fresh:
-            chosen = torch.tensor(list(fresh.values()), device=source.model.device)
-            features = source.encode(take(dict(inputs), chosen))
-            source.add(list(fresh), features)
-            if nothing:
-                for at, mark in enumerate(fresh):
-                    one = take(features, chosen.new_tensor([at]))
-                    source.references.put(source.modality, mark, one)
+            index = self._index(list(fresh.values()))
+            self.source.add(list(fresh), self.source.encode(take(dict(inputs), index)))
         for key, mark in zip(keys, marks, strict=True):
             bank.alias(key, mark)
+
+    def _shared(self, inputs: Inputs) -> Features:
+        """Wholly removed inputs [B, ...], each encoded once for the whole corpus."""
+        source = self.source
+        marks = [digest(inputs, row) for row in range(len(next(iter(inputs.values()))))]
+        known = {mark: source.references.get(source.modality, mark) for mark in marks}
+        fresh = {mark: row for row, mark in enumerate(marks) if known[mark] is None}
+        if fresh:
+            index = self._index(list(fresh.values()))
+            features = source.encode(take(dict(inputs), index))
+            for at, mark in enumerate(fresh):
+                known[mark] = take(features, self._index([at]))
+                source.references.put(source.modality, mark, cast("Features", known[mark]))
+        return cast("Features", join_rows([known[mark] for mark in marks]))
 
     def _made(self, rows: Sequence[_Row], nothing: bool) -> Features | Inputs:
         """Features where no encoder is needed, else its inputs; all rows gone, or none."""

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from modalxai import storage
+from modalxai import masking, storage
 from modalxai.batching import Data
 from modalxai.errors import InputError, RemovalError, StaleGameError
 from modalxai.games.background import Background
-from modalxai.games.bank import References, row_bytes, take
-from modalxai.games.donors import Donors, Draws
+from modalxai.games.bank import References
+from modalxai.games.donors import Donors, Draws, check_draws
 from modalxai.games.encodings import Encodings
-from modalxai.games.pieces import in_pieces
+from modalxai.games.grids import score
+from modalxai.games.masks import bad_mask, check_keep, check_mask
 from modalxai.games.players import check_spans, name_words, offered_units
 from modalxai.games.removal import MARGINAL, OUTPUT, needs_donors, resolve
 from modalxai.games.source import Source
+from modalxai.games.stages import cut_open
 from modalxai.games.versions import Versions
-from modalxai.protocols import Division, Split
+from modalxai.protocols import Division, Split, Stage
 from modalxai.trace import Fingerprint, no_trace
 from modalxai.types import Batch, Features, Labels, Prediction, Spans
 
 if TYPE_CHECKING:
     from modalxai.model import EmotionModel
-
-JOIN_BYTES = 1 << 28
-"""Bytes of gathered rows that one call of the fusion may read."""
 
 
 class ModelGame:
@@ -138,18 +135,7 @@ class ModelGame:
         """
         chosen = resolve(model, removal, level, background is not None)
         lent = needs_donors(chosen)
-        whole = isinstance(draws, int) and not isinstance(draws, bool) and draws >= 1
-        if not whole and not (draws == "all" and lent):
-            raise InputError(
-                "draws out of range",
-                expected="a whole number from 1, or 'all' donors of a marginal removal",
-                got=repr(draws),
-                mend="1 for constant removals, tens for random ones",
-            )
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise InputError(
-                "a seed that is none", expected="a whole number", got=repr(seed), mend="0, say"
-            )
+        check_draws(draws, seed, lent)
         if absent := [name for name in (*model.modalities, "ids") if name not in batch]:
             raise InputError(
                 f"a batch without {absent}",
@@ -280,9 +266,32 @@ class ModelGame:
         with no_trace(self._model):
             if keep is None:
                 return self._encodings[modality].source.full
-            if self._checked(modality, keep).dim() != 2:
-                raise _bad_keep(modality, "bool [B, U]", keep)
+            shape = self._players(modality)
+            if check_mask(modality, keep, shape).dim() != 2:
+                raise bad_mask(modality, f"bool {list(shape)}", keep)
             return self._encodings[modality].features(keep.to(self._model.device))
+
+    def stage(self, modality: str) -> Stage | None:
+        """One encoder cut open at its time-frequency maps, everything kept; ``None`` without any.
+
+        See `modalxai.games.stages.cut_open`.
+
+        Raises
+        ------
+        StaleGameError
+            The weights have changed since the game was made.
+        InputError
+            An unknown modality.
+        """
+        self._require(modality)
+        self._refuse_stale()
+        return cut_open(self._model, modality, self._encodings[modality].source.inputs)
+
+    def cost(self, modality: str) -> float:
+        """Weights times vectors: about what encoding a row costs, up to a common factor."""
+        weights = sum(p.numel() for p in self._model.encoders[modality].parameters())
+        vectors = self.encode(modality).mask.sum(1).float().mean()
+        return max(1.0, weights * float(vectors))
 
     def fuse(self, features: Mapping[str, Features]) -> Prediction:
         """The fusion alone, in eval mode; gradients flow if the caller records them.
@@ -319,7 +328,9 @@ class ModelGame:
         if how not in OUTPUT:
             full = self.encode(modality)
             with no_trace(self._model):
-                removed = self._encodings[modality].nothing_left()
+                removed = [
+                    _as_long_as(full, one) for one in self._encodings[modality].nothing_left()
+                ]
             if all(torch.equal(one.mask, full.mask) for one in removed):
                 return torch.stack([one.values for one in removed]).mean(0)
         if self._background is None:
@@ -348,88 +359,17 @@ class ModelGame:
             not finite.
         """
         self._refuse_stale()
-        if not isinstance(keep, Mapping) or set(keep) != set(self.modalities):
-            raise InputError(
-                "a coalition names other modalities than the model has",
-                expected=str(list(self.modalities)),
-                got=str(list(keep)) if isinstance(keep, Mapping) else type(keep).__name__,
-                mend="give a mask for every modality",
-            )
-        checked = {name: self._checked(name, keep[name]) for name in self.modalities}
-        try:
-            lead = np.broadcast_shapes(*(mask.shape[:-2] for mask in checked.values()))
-        except ValueError as error:
-            raise InputError(
-                "masks that do not broadcast",
-                expected="leading axes that broadcast over the modalities",
-                got=str({name: list(mask.shape) for name, mask in checked.items()}),
-                mend="for a grid use [V, 1, B, U] and [1, W, B, U']",
-            ) from error
         with no_trace(self._model):
-            scores = self._scores(checked, tuple(lead))
+            shapes = {name: self._players(name) for name in self.modalities}
+            checked, lead = check_keep(keep, shapes)
+            masks = {name: mask.to(self._model.device) for name, mask in checked.items()}
+            scores = score(self._model.fusion, self._encodings, masks, lead)
         self._require_finite(scores)
         return scores
 
-    def _scores(self, keep: Mapping[str, Tensor], lead: tuple[int, ...]) -> Tensor:
-        """Scores [R, *lead, B, K]; questions that need too many rows at once are halved."""
-        axis = self._too_long(keep, lead)
-        if axis is not None:
-            half = lead[axis] // 2
-            place = axis - len(lead) - 2  # from the right, where masks are aligned
-            parts = []
-            for start, stop in ((0, half), (half, lead[axis])):
-                part = {
-                    name: mask.narrow(place, start, stop - start)
-                    if mask.dim() >= -place and mask.shape[place] > 1
-                    else mask
-                    for name, mask in keep.items()
-                }
-                parts.append(self._scores(part, (*lead[:axis], stop - start, *lead[axis + 1 :])))
-            draws = max(part.shape[0] for part in parts)
-            # A half that asks for nothing random has one draw, which holds for all of them.
-            same = [part.expand(draws, *part.shape[1:]) for part in parts]
-            return torch.cat(same, dim=1 + axis)
-        places = {name: self._encodings[name].place(mask) for name, mask in keep.items()}
-        draws = max(place.shape[0] for place in places.values())
-        shape = (draws, *lead, len(self.sample_ids))
-        scores = self._join(
-            {name: _spread(place, shape).reshape(-1) for name, place in places.items()}
-        )
-        return scores.reshape(*shape, len(self.labels))
-
-    def _too_long(self, keep: Mapping[str, Tensor], lead: tuple[int, ...]) -> int | None:
-        """The axis along which to halve a question whose rows would not fit, if there is one."""
-        for name, mask in keep.items():
-            sizes = mask.shape[:-2]
-            if self._encodings[name].fits(prod(sizes)):
-                continue
-            longest = max(range(len(sizes)), key=lambda at: sizes[at], default=None)
-            if longest is not None and sizes[longest] > 1:
-                return len(lead) - len(sizes) + longest
-        return None
-
-    def _join(self, places: dict[str, Tensor]) -> Tensor:
-        """Scores [N, K] of rows of the banks, in bounded pieces."""
-        fusion = self._model.fusion
-        rows = {name: self._encodings[name].source.bank.rows for name in places}
-        size = JOIN_BYTES // max(1, sum(row_bytes(bank) for bank in rows.values()))
-        first = next(iter(places.values()))
-
-        def piece(start: int, stop: int) -> Tensor:
-            chosen = {name: take(rows[name], at[start:stop]) for name, at in places.items()}
-            joined = fusion.join(chosen) if isinstance(fusion, Split) else fusion(chosen)
-            scores: Tensor = joined.scores
-            return scores.to(torch.promote_types(scores.dtype, torch.float32))
-
-        nothing = first.new_zeros(0, len(self.labels), dtype=torch.float32)
-        return torch.cat([nothing, *in_pieces(len(first), size, piece)])
-
-    def _checked(self, modality: str, keep: Any) -> Tensor:
-        with no_trace(self._model):
-            shape = self._encodings[modality].units.start.shape
-        if not isinstance(keep, Tensor) or keep.dtype != torch.bool or keep.shape[-2:] != shape:
-            raise _bad_keep(modality, f"bool [..., {shape[0]}, {shape[1]}]", keep)
-        return keep.to(self._model.device)
+    def _players(self, modality: str) -> tuple[int, int]:
+        samples, players = self._encodings[modality].units.start.shape
+        return samples, players
 
     def _require(self, modality: str) -> None:
         if modality not in self.modalities:
@@ -444,7 +384,8 @@ class ModelGame:
         finite = torch.isfinite(scores)
         if not finite.all():
             rows = finite.movedim(-2, 0).flatten(1).all(1)
-            bad = self.sample_ids[int((~rows).nonzero()[0])]
+            # Whoever follows gradients may fuse the samples several times over.
+            bad = self.sample_ids[int((~rows).nonzero()[0]) % len(self.sample_ids)]
             raise InputError(
                 f"sample {bad!r}: the model returned scores that are not finite",
                 expected="finite scores for every coalition",
@@ -462,18 +403,13 @@ class ModelGame:
             )
 
 
-def _bad_keep(modality: str, expected: str, keep: Any) -> InputError:
-    got = f"{keep.dtype} {list(keep.shape)}" if isinstance(keep, Tensor) else type(keep).__name__
-    return InputError(
-        f"a mask of the wrong type or shape for {modality!r}",
-        expected=f"{expected}, True for what is left",
-        got=got,
-        mend="build it from game.players[modality]",
+def _as_long_as(full: Features, other: Features) -> Features:
+    """Features padded, or cut where they are padding, to the T of others."""
+    length = full.mask.shape[1]
+    if other.mask[:, length:].any():
+        return other  # of other units
+    return Features(
+        masking.lengthen(other.values[:, :length], length),
+        masking.lengthen(other.mask[:, :length], length),
+        full.spans,
     )
-
-
-def _spread(place: Tensor, shape: Sequence[int]) -> Tensor:
-    """[R_m, ..., B] to [R, ..., B], coalition axes aligned from the right."""
-    lead = (1,) * (len(shape) - place.dim())
-    aligned = place.reshape(place.shape[0], *lead, *place.shape[1:])
-    return aligned.expand(*shape)

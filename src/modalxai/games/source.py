@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modalxai.games.bank import Bank, References, join_rows, take
-from modalxai.games.pieces import in_pieces
+from modalxai.pieces import in_pieces
 from modalxai.protocols import Split
 from modalxai.types import Features, Inputs, Spans
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
 from torch import Tensor
 
-from modalxai import masking
 from modalxai.errors import InputError, ModalxaiError
+from modalxai.games.renderings import Renderings
 from modalxai.protocols import Division
 from modalxai.types import Inputs, Spans
 
@@ -33,13 +30,13 @@ class Version(Protocol):
         ...
 
 
-class Versions:
-    """The raw values of one modality, with some of the players of a division left.
+class Versions(Renderings):
+    """Renderings as an encoder of the model reads them.
 
     Parameters
     ----------
     division
-        What the players are. Hashable, since equal divisions share what they have rendered.
+        What the players are, see `Renderings`.
     model, modality
         Whose collate reads what is rendered.
     sample_ids, raws
@@ -66,52 +63,12 @@ class Versions:
                 got="a game of a batch",
                 mend="write model.game(samples), not model.game(model.collate(samples))",
             )
-        try:
-            hash(division)
-        except TypeError as error:
-            raise InputError(
-                f"a division of {modality!r} that is not hashable",
-                expected="a frozen dataclass with hashable settings",
-                got=type(division).__name__,
-                mend="declare it @dataclass(frozen=True)",
-            ) from error
-        self.division = division
-        """What the players are."""
+        super().__init__(division, modality, sample_ids, raws)
         self._model = model
-        self._modality = modality
-        self._sample_ids = tuple(sample_ids)
-        self._raws = list(raws)
-
-    def select(self, rows: Sequence[int]) -> Versions:
-        """Some of the samples."""
-        other = copy(self)
-        other._sample_ids = tuple(self._sample_ids[row] for row in rows)
-        other._raws = [self._raws[row] for row in rows]
-        return other
 
     def units(self) -> Spans:
-        """The players of each sample, [B, U]; a missing one has none.
-
-        Raises
-        ------
-        ModalxaiError
-            What the division cannot divide, by sample.
-        """
-        found: list[Spans | None] = []
-        for row, raw in enumerate(self._raws):
-            with self._named(row):
-                found.append(None if raw is None else self.division.units(raw))
-        known = [spans for spans in found if spans is not None]
-        if not known:
-            nowhere = torch.zeros(len(found), 1, device=self._model.device)
-            return Spans(nowhere, nowhere, "index")
-        nothing = known[0].start.new_zeros(0)
-        start, end = (
-            masking.pad([nothing if one is None else getattr(one, side)[0] for one in found])[0]
-            for side in ("start", "end")
-        )
-        names = tuple(one.names[0] if one is not None and one.names else () for one in found)
-        return Spans(start, end, known[0].unit, names=names).to(self._model.device)
+        """The players of each sample, [B, U], on the model's device; see `Renderings.units`."""
+        return super().units().to(self._model.device)
 
     def render(self, rows: Sequence[Version]) -> Inputs:
         """What the encoder reads of each version.
@@ -121,10 +78,7 @@ class Versions:
         ModalxaiError
             A version that cannot be rendered or read, by sample.
         """
-        raws = []
-        for row in rows:
-            with self._named(row.sample):
-                raws.append(self.division.render(self._raws[row.sample], row.keep.cpu()))
+        raws = [self.rendered(row.sample, row.keep) for row in rows]
         try:
             inputs = self._model.encoder(self._modality).collate(raws)
         except ModalxaiError as error:
@@ -133,10 +87,3 @@ class Versions:
             name = self._sample_ids[rows[error.index].sample]
             raise error.at(f"sample {name!r}, {self._modality}, edited") from error
         return {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
-
-    @contextmanager
-    def _named(self, row: int) -> Iterator[None]:
-        try:
-            yield
-        except ModalxaiError as error:
-            raise error.at(f"sample {self._sample_ids[row]!r}, {self._modality}") from error

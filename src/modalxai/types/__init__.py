@@ -1,6 +1,6 @@
 """The nouns. Axis letters are explained once, in `modalxai.types.tensors`."""
 
-from modalxai.types.attribution import Attribution, Provenance
+from modalxai.types.attribution import Attribution
 from modalxai.types.label import (
     KINDS,
     Label,
@@ -11,6 +11,7 @@ from modalxai.types.label import (
     labels,
     select,
 )
+from modalxai.types.records import Provenance
 from modalxai.types.samples import RESERVED, Audio, Batch, Inputs, Sample, Targets
 from modalxai.types.tensors import Features, Prediction, Spans, SpanUnit
 

@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
-from modalxai import storage
 from modalxai.errors import DependencyError, InputError
-from modalxai.types.label import Label, Labels
+from modalxai.types import records
+from modalxai.types.label import Labels
+from modalxai.types.records import Provenance, require_mergeable
 from modalxai.types.tensors import Spans
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Pair = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Everything a number depends on besides model and samples; unlike things refuse to merge.
-
-    Parameters
-    ----------
-    attributor
-        Plugin name of the method.
-    params
-        Its settings, as json values.
-    scale
-        What a unit of the result is, see `modalxai.attribution.scales`.
-    removal
-        How each modality was removed.
-    level
-        ``"input"`` (removed and re-encoded) or ``"features"`` (encoder outputs masked).
-    background
-        Digest of the background that means and donors came from; ``None`` without one.
-    seed
-        Of everything drawn.
-    versions
-        Of the packages that decide a number.
-    """
-
-    attributor: str
-    params: Mapping[str, Any]
-    scale: str
-    removal: Mapping[str, str]
-    level: str
-    background: str | None
-    seed: int
-    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +52,9 @@ class Attribution:
         the method has no reference.
     provenance
         See `Provenance`.
+    unit_se
+        By modality, standard errors of ``units``, where the method draws a sample of coalitions;
+        0 for what is exact. Empty where the method knows none.
 
     Raises
     ------
@@ -105,6 +75,7 @@ class Attribution:
     prediction: Tensor
     reference: Tensor
     provenance: Provenance
+    unit_se: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         samples, labels, modalities = len(self.sample_ids), len(self.labels), len(self.modalities)
@@ -120,10 +91,12 @@ class Attribution:
             shapes[f"units[{name!r}]"] = (units, (samples, labels, length))
             shapes[f"mask[{name!r}]"] = (self.mask[name], (samples, length))
             shapes[f"spans[{name!r}]"] = (self.spans[name].start, (samples, length))
-        for field, (found, expected) in shapes.items():
+        for name, errors in self.unit_se.items():
+            shapes[f"unit_se[{name!r}]"] = (errors, tuple(self.units[name].shape))
+        for part, (found, expected) in shapes.items():
             if tuple(found.shape) != expected:
                 raise InputError(
-                    f"an Attribution whose {field} has the wrong shape",
+                    f"an Attribution whose {part} has the wrong shape",
                     expected=str(list(expected)),
                     got=str(list(found.shape)),
                     mend="B, L and M are the lengths of sample_ids, labels and modalities",
@@ -189,26 +162,22 @@ class Attribution:
             spans = self.spans[name]
             tensors |= {f"units/{name}": self.units[name], f"mask/{name}": self.mask[name]}
             tensors |= {
-                f"spans/{name}/{field}": value
-                for field in _SPAN_TENSORS
-                if (value := getattr(spans, field)) is not None
+                f"spans/{name}/{edge}": value
+                for edge in _SPAN_TENSORS
+                if (value := getattr(spans, edge)) is not None
             }
+        tensors |= {f"unit_se/{name}": errors for name, errors in self.unit_se.items()}
         for (first, second), values in self.pairs.items():
             tensors[f"pairs/{first}/{second}"] = values
         record = {
-            "sample_ids": list(self.sample_ids),
-            "labels": [asdict(label) for label in self.labels],
-            "modalities": list(self.modalities),
             "units": list(self.units),
             "pairs": [list(pair) for pair in self.pairs],
             "spans": {
                 name: {"unit": spans.unit, "names": spans.names}
                 for name, spans in self.spans.items()
             },
-            "provenance": asdict(self.provenance),
         }
-        storage.write_json(Path(folder) / "attribution.json", record)
-        storage.write_tensors(Path(folder) / "attribution.safetensors", tensors)
+        records.write(folder, "attribution", self, record, tensors)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -219,33 +188,34 @@ class Attribution:
         CheckpointError
             A file is missing or broken.
         """
-        path = Path(folder) / "attribution.json"
-        record = storage.read_json(path)
-        tensors = storage.read_tensors(path.with_suffix(".safetensors"))
-        with storage.reading(path):
-            return cls._rebuilt(record, tensors)
+        return records.read(folder, "attribution", cls._rebuilt)
 
     @classmethod
-    def _rebuilt(cls, record: dict[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+    def _rebuilt(
+        cls, head: dict[str, Any], record: dict[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Self:
+        dense: dict[str, Any] = {name: tensors[name] for name in _DENSE}
         spans = {}
         for name, kept in record["spans"].items():
             fields: dict[str, Any] = {
-                field: tensors[f"spans/{name}/{field}"]
-                for field in _SPAN_TENSORS
-                if f"spans/{name}/{field}" in tensors
+                edge: tensors[f"spans/{name}/{edge}"]
+                for edge in _SPAN_TENSORS
+                if f"spans/{name}/{edge}" in tensors
             }
             names = tuple(tuple(row) for row in kept["names"])
             spans[name] = Spans(unit=kept["unit"], names=names, **fields)
         return cls(
-            sample_ids=tuple(record["sample_ids"]),
-            labels=tuple(Label(**label) for label in record["labels"]),
-            modalities=tuple(record["modalities"]),
+            **head,
             units={name: tensors[f"units/{name}"] for name in record["units"]},
             pairs={(a, b): tensors[f"pairs/{a}/{b}"] for a, b in record["pairs"]},
             mask={name: tensors[f"mask/{name}"] for name in record["units"]},
             spans=spans,
-            provenance=Provenance(**record["provenance"]),
-            **{name: tensors[name] for name in _DENSE},
+            unit_se={
+                name: tensors[key]
+                for name in record["units"]
+                if (key := f"unit_se/{name}") in tensors
+            },
+            **dense,
         )
 
     @staticmethod
@@ -268,6 +238,7 @@ class Attribution:
             pairs={
                 pair: _join([part.pairs[pair] for part in parts], axes=2) for pair in first.pairs
             },
+            unit_se={name: _join([part.unit_se[name] for part in parts]) for name in first.unit_se},
             **{name: torch.cat([getattr(part, name) for part in parts]) for name in _DENSE},
         )
         return merged
@@ -275,29 +246,6 @@ class Attribution:
 
 _DENSE = ("present", "totals", "se", "prediction", "reference")
 _SPAN_TENSORS = ("start", "end", "low", "high")
-
-
-def require_mergeable(parts: Sequence[Any]) -> Any:
-    """The first part, once all are known to agree in labels, modalities and provenance."""
-    mend = "merge results of one model, one method and the same settings"
-    if not parts:
-        raise InputError("nothing to merge", expected="one result or more", got="none", mend=mend)
-    for part in parts[1:]:
-        for field in ("labels", "modalities", "provenance"):
-            if getattr(part, field) != getattr(parts[0], field):
-                raise InputError(
-                    f"results with different {field} do not merge",
-                    expected=str(getattr(parts[0], field)),
-                    got=str(getattr(part, field)),
-                    mend=mend,
-                )
-    ids = [name for part in parts for name in part.sample_ids]
-    if len(set(ids)) < len(ids):
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        raise InputError(
-            "a sample occurs twice", expected="different ids", got=str(twice[:5]), mend=mend
-        )
-    return parts[0]
 
 
 def _join(parts: Sequence[Tensor], axes: int = 1) -> Tensor:
@@ -321,8 +269,8 @@ def _join_spans(parts: Sequence[Spans]) -> Spans:
             row for part in parts for row in part.names or (unknown,) * part.start.shape[0]
         )
     fields: dict[str, Any] = {
-        field: _join([getattr(part, field) for part in parts])
-        for field in _SPAN_TENSORS
-        if getattr(first, field) is not None
+        edge: _join([getattr(part, edge) for part in parts])
+        for edge in _SPAN_TENSORS
+        if getattr(first, edge) is not None
     }
     return Spans(unit=first.unit, names=names, **fields)

@@ -16,6 +16,25 @@ Inputs = Mapping[str, Tensor]
 Sample = Mapping[str, Any]
 """One utterance: ``id``, ``labels``, a raw value per modality, and any further columns."""
 
+
+class EditedSample(dict[str, Any]):
+    """A copy of a sample with some of its players removed, made to ask a model about it.
+
+    Unlike a user's own sample it may lack every modality, and one ``"id"`` may occur often.
+
+    Parameters
+    ----------
+    values
+        The sample.
+    name
+        What this copy is called: different for different copies.
+    """
+
+    def __init__(self, values: Sample, name: str) -> None:
+        super().__init__(values)
+        self.name = name
+
+
 RESERVED = ("id", "ids", "labels", "targets", "columns")
 """Keys of samples and batches that no modality may take as its name."""
 

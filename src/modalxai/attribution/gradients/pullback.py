@@ -1,0 +1,89 @@
+"""Gradients of all labels at once, in pieces that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from modalxai.pieces import in_pieces
+
+CPU_BYTES = 7 << 19
+CUDA_BYTES = 1 << 28
+"""Bytes of gradients held at once. On a CPU several labels at once take a third to four fifths of
+the time while their gradients stay in its cache, and up to twice the time beyond."""
+
+Reduce = Callable[[str, Tensor], Tensor]
+
+
+def budget(device: torch.device) -> int:
+    """Bytes of gradients that are held at once on this device."""
+    return CPU_BYTES if device.type == "cpu" else CUDA_BYTES
+
+
+def pull_back(scores: Tensor, leaves: Mapping[str, Tensor], reduce: Reduce) -> dict[str, Tensor]:
+    """What ``reduce`` makes of every label's gradient.
+
+    Parameters
+    ----------
+    scores
+        [N, L]. Rows do not see each other, so the gradient of their sum is each row's own.
+    leaves
+        What to differentiate by, each [N, ...], by name.
+    reduce
+        Takes a name and gradients [l, N, ...] of l labels, in the dtype of the scores; returns
+        [l, B, ...]. It is called for a few labels at a time, so that the gradients of all of them
+        never exist at once.
+
+    Returns
+    -------
+    dict
+        By name [B, L, ...].
+    """
+    with torch.enable_grad():
+        sums = scores.sum(0)
+    inputs = tuple(leaves.values())
+    directions = torch.eye(len(sums), dtype=sums.dtype, device=sums.device)
+    size = max(1, sum(leaf.numel() * scores.element_size() for leaf in inputs))
+
+    def piece(start: int, stop: int) -> dict[str, Tensor]:
+        found = _gradients(sums, inputs, directions[start:stop])
+        return {
+            name: reduce(name, gradient.to(scores.dtype))
+            for name, gradient in zip(leaves, found, strict=True)
+        }
+
+    parts = in_pieces(len(sums), budget(scores.device) // size, piece)
+    return {name: torch.cat([part[name] for part in parts]).transpose(0, 1) for name in leaves}
+
+
+def _gradients(sums: Tensor, inputs: Sequence[Tensor], directions: Tensor) -> list[Tensor]:
+    """Gradients [l, N, ...] of ``directions @ sums`` by each input, 0 where nothing reads it."""
+    count = len(directions)
+    if not sums.requires_grad:
+        found: Sequence[Tensor | None] = [None] * len(inputs)
+    elif count == 1:
+        found = [None if g is None else g[None] for g in _pulled(sums, inputs, directions[0])]
+    else:
+        try:
+            found = _pulled(sums, inputs, directions, batched=True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            # Some operators (custom kernels, mostly) have no batching rule, and raise no error of
+            # their own kind. One label at a time gives the same, or the error that was meant.
+            each = [_gradients(sums, inputs, one[None]) for one in directions]
+            return [torch.cat(labels) for labels in zip(*each, strict=True)]
+    return [
+        leaf.new_zeros(count, *leaf.shape) if gradient is None else gradient
+        for leaf, gradient in zip(inputs, found, strict=True)
+    ]
+
+
+def _pulled(
+    sums: Tensor, inputs: Sequence[Tensor], directions: Tensor, batched: bool = False
+) -> Sequence[Tensor | None]:
+    return torch.autograd.grad(
+        sums, inputs, directions, retain_graph=True, allow_unused=True, is_grads_batched=batched
+    )

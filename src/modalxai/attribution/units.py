@@ -1,0 +1,138 @@
+"""Results of attributors whose players are words, moments and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import factorial
+
+import torch
+from torch import Tensor
+
+from modalxai.attribution.grid import OneSample, Players, costs_of, shares_of_budget
+from modalxai.attribution.masks import Masks, every, sample
+from modalxai.audio import seed_for
+from modalxai.errors import InputError
+from modalxai.protocols import Game
+from modalxai.types import Spans
+
+BUDGET = 2048
+"""Encoder rows for a sample: what 10 words and 10 segments need to be exact."""
+
+
+@dataclass(eq=False)
+class Rows:
+    """Values of players, sample by sample, put into [B, L, U] by modality."""
+
+    spans: Mapping[str, Spans]
+    labels: int
+    values: dict[str, Tensor] = field(init=False)
+    se: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = {name: one.start.shape for name, one in self.spans.items()}
+        self.values, self.se = (
+            {
+                name: torch.zeros(rows, self.labels, players, dtype=torch.float64)
+                for name, (rows, players) in shape.items()
+            }
+            for _ in range(2)
+        )
+
+    def put(self, name: str, row: int, places: Tensor, values: Tensor, se: Tensor) -> None:
+        """One sample's values and standard errors, each [L, n]."""
+        self.values[name][row][:, places] = values
+        self.se[name][row][:, places] = se
+
+
+def divided_modalities(game: Game, players: Players) -> list[str]:
+    """The modalities with players of their own.
+
+    Raises
+    ------
+    InputError
+        None has any.
+    """
+    found = [
+        name for name, spans in game.players.items() if name in players or spans.start.shape[-1] > 1
+    ]
+    if not found:
+        raise InputError(
+            "no modality is divided into players",
+            expected='players such as {"text": "word", "audio": "segment"}',
+            got=repr(dict(players)),
+            mend="name players, or ask modality-shapley",
+        )
+    return found
+
+
+def check_budget(budget: int) -> None:
+    """Refuse a budget that is no whole number from 1."""
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise InputError(
+            "budget out of range",
+            expected="a whole number of encoder rows",
+            got=repr(budget),
+            mend=f"{BUDGET} is exact for 10 + 10 players",
+        )
+
+
+def masks_for(one: OneSample, names: Sequence[str], budget: int, seed: int) -> dict[str, Masks]:
+    """Coalitions of the players of each modality: all of them where the budget allows it."""
+    counts = {name: len(one.real[name]) for name in names}
+    if sum(2**count for count in counts.values()) <= budget:
+        return {name: every(count) for name, count in counts.items()}
+    rows = shares_of_budget(budget, counts, costs_of(one.game, names))
+    sample_id = one.game.sample_ids[one.row]
+    return {
+        name: sample(count, rows[name], seed_for(f"masks/{name}/{sample_id}", seed))
+        for name, count in counts.items()
+    }
+
+
+def quotient_weights(others: int, apart: int) -> Tensor:
+    """Weights of the coalitions of ``others`` modalities, each there or not, [2] * others.
+
+    ``q! (M - q - apart)! / (M - apart + 1)!`` with M = others + apart: Shapley's for one modality
+    set apart, the interaction index's for two.
+    """
+    most = others + apart
+    by_size = torch.tensor(
+        [
+            factorial(q) * factorial(most - q - apart) / factorial(most - apart + 1)
+            for q in range(others + 1)
+        ],
+        dtype=torch.float64,
+    )
+    sizes = torch.zeros([2] * others, dtype=torch.long)
+    for axis in range(others):
+        on = torch.arange(2).reshape([2 if at == axis else 1 for at in range(others)])
+        sizes = sizes + on
+    return by_size[sizes]
+
+
+def over_draws(per_draw: Sequence[Tensor], se: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean over R draws, and its standard error: of the draws, and of the masks within each."""
+    values = torch.stack(list(per_draw))
+    within = torch.stack(list(se)).square().mean(0)
+    count = len(values)
+    between = values.var(0) / count if count > 1 else torch.zeros_like(within)
+    return values.mean(0), (within + between).sqrt()
+
+
+def pairs_of(game: Game, names: Sequence[str], labels: int) -> dict[tuple[str, str], Tensor]:
+    """Room for the pairs of every two divided modalities, [B, L, U, U']."""
+    shapes = {name: game.players[name].start.shape for name in names}
+    return {
+        (first, second): torch.zeros(
+            shapes[first][0], labels, shapes[first][1], shapes[second][1], dtype=torch.float64
+        )
+        for place, first in enumerate(names)
+        for second in names[place + 1 :]
+    }
+
+
+def joint(table: Tensor) -> Tensor:
+    """[V_1, ..., V_M, L] to [2**n, L], the first modality's players the lowest bits."""
+    axes = range(table.dim() - 1)
+    return table.permute(*reversed(axes), table.dim() - 1).reshape(-1, table.shape[-1])
