@@ -190,6 +190,13 @@ ENCODERS: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
         lambda: encoders.MfccEncoder(8, 6, mels=8, sequence="attention-gru", heads=2),
         RECORDINGS,
     ),
+    "sequence": (
+        lambda: encoders.SequenceEncoder(
+            encoders.ByteTextEncoder(dim=8, layers=1, heads=2), "attention-gru", heads=2, dim=6
+        ),
+        TEXTS,
+    ),
+    "sequence: over wav2vec2": (lambda: encoders.SequenceEncoder(_group(), heads=2), RECORDINGS),
     "speecht5-speech": (lambda: _loaded("speecht5-speech", _speecht5_speech), RECORDINGS),
     "speecht5-text": (lambda: _loaded("speecht5-text", _speecht5_text), LATIN),
     "transformers-text": (lambda: _loaded("transformers-text", _electra), TEXTS),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from modalxai.encoders.lora import Lora
     from modalxai.encoders.mel_cnn import MelCnnEncoder
     from modalxai.encoders.mfcc import MfccEncoder
+    from modalxai.encoders.sequence_encoder import SequenceEncoder
+    from modalxai.encoders.shortening import shorten
     from modalxai.encoders.speecht5 import SpeechT5SpeechEncoder, SpeechT5TextEncoder
     from modalxai.encoders.text import DistilBertEncoder, TransformersTextEncoder
     from modalxai.encoders.wav2vec2 import Wav2Vec2Encoder
@@ -29,11 +31,13 @@ _NAMES = {
     "Lora": "modalxai.encoders.lora",
     "MelCnnEncoder": "modalxai.encoders.mel_cnn",
     "MfccEncoder": "modalxai.encoders.mfcc",
+    "SequenceEncoder": "modalxai.encoders.sequence_encoder",
     "SpeechT5SpeechEncoder": "modalxai.encoders.speecht5",
     "SpeechT5TextEncoder": "modalxai.encoders.speecht5",
     "TransformersTextEncoder": "modalxai.encoders.text",
     "Wav2Vec2Encoder": "modalxai.encoders.wav2vec2",
     "WaveformCnnEncoder": "modalxai.encoders.waveform_cnn",
+    "shorten": "modalxai.encoders.shortening",
 }
 
 __all__ = [
@@ -47,11 +51,13 @@ __all__ = [
     "Lora",
     "MelCnnEncoder",
     "MfccEncoder",
+    "SequenceEncoder",
     "SpeechT5SpeechEncoder",
     "SpeechT5TextEncoder",
     "TransformersTextEncoder",
     "Wav2Vec2Encoder",
     "WaveformCnnEncoder",
+    "shorten",
 ]
 
 

@@ -27,6 +27,7 @@ from modalxai.encoders.waveforms import (
     check_units,
     frame_count,
 )
+from modalxai.errors import RemovalError
 from modalxai.types import Audio, Features, Inputs, Spans
 
 if TYPE_CHECKING:
