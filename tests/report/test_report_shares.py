@@ -110,7 +110,7 @@ def test_ratio_of_means_is_not_the_mean_of_ratios(make):
 
 
 def test_interval_equals_resampling_speakers_by_hand(corpus):
-    explanation = corpus(samples=200, speakers=22)
+    explanation = corpus(samples=900, speakers=60)
     row = Report(explanation, repeats=200, seed=4).shares()[0]
     totals = explanation.shapley().totals[:, 0].abs().numpy()
     rows = np.flatnonzero(explanation.scores[-1].argmax(-1).numpy() == 0)
@@ -122,9 +122,10 @@ def test_interval_equals_resampling_speakers_by_hand(corpus):
         chosen = [i for pick in draw for i in rows if speakers[i] == names[pick]]
         text, audio = totals[chosen].mean(0)
         shares.append(text / (text + audio))
-    assert row.clusters == len(names) >= 20  # fewer would be given the jackknife
-    expected = np.quantile(shares, [0.025, 0.975])
-    assert [row.low["text"], row.high["text"]] == pytest.approx(expected.tolist())
+    assert row.clusters == len(names) == 60  # fewer than 50 would be studentised
+    tail = 0.02180179  # a mean of 60 clusters then gets Student's interval
+    expected = np.quantile(shares, [tail, 1 - tail])
+    assert [row.low["text"], row.high["text"]] == pytest.approx(expected.tolist(), rel=1e-4)
 
 
 def test_samples_without_a_modality_are_skipped_by_its_mean(make):

@@ -3,31 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from modalxai.attribution import Explanation
 from modalxai.attribution.scales import check_scale
 from modalxai.errors import InputError
+from modalxai.report.advice import Advice, advise
+from modalxai.report.alignment import (
+    Alignment,
+    RankAgreement,
+    align_with_people,
+    human_weights,
+    rank_agreement,
+)
 from modalxai.report.alternatives import align
+from modalxai.report.baselines import Agreement, Audit, Emptiness, audit, audit_of, check_prior
+from modalxai.report.behaviour import (
+    BehaviouralWeights,
+    Ratings,
+    behavioural_weights,
+    model_ratings,
+    weight_difference,
+)
 from modalxai.report.chance import judge
-from modalxai.report.columns import clusters_of, strata, truth_of
+from modalxai.report.changes import Change, compare, find_bias
+from modalxai.report.columns import clusters_of, exact, truth_of
 from modalxai.report.disagreement import PairConflict, disagreements
 from modalxai.report.evidence import Evidence
+from modalxai.report.opposition import Opposition, oppositions
+from modalxai.report.rationales import Plausibility, plausibility
+from modalxai.report.seeds import SeedRow, over_seeds
 from modalxai.report.shares import ShareRow, share_rows
 from modalxai.report.skill import ChanceGate, Score, Skill
-from modalxai.report.text import text_table
+from modalxai.report.strata import By, said_of, strata
+from modalxai.report.text import one_line, text_table
+from modalxai.report.whole import whole_row
 from modalxai.statistics import IntervalOf, cluster_interval
-from modalxai.types import Targets, select
+from modalxai.types import columns, select
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ChanceGate", "PairConflict", "Report", "Score", "ShareRow", "Skill"]
+__all__ = [
+    "Advice",
+    "Agreement",
+    "Alignment",
+    "Audit",
+    "BehaviouralWeights",
+    "ChanceGate",
+    "Change",
+    "Emptiness",
+    "Opposition",
+    "PairConflict",
+    "Plausibility",
+    "RankAgreement",
+    "Ratings",
+    "Report",
+    "Score",
+    "SeedRow",
+    "ShareRow",
+    "Skill",
+    "align_with_people",
+    "audit",
+    "behavioural_weights",
+    "compare",
+    "find_bias",
+    "human_weights",
+    "model_ratings",
+    "over_seeds",
+    "plausibility",
+    "rank_agreement",
+    "weight_difference",
+]
 
 
 class Report:
@@ -45,15 +94,16 @@ class Report:
         ``"labels"``, the targets that travelled with the samples; a column; ``{id: label}``; or
         None for unknown, which leaves the chance gate unjudged.
     by
-        What a row is: ``"predicted"`` (the samples predicted c, contributions to c), ``"true"``,
-        ``"correct"`` (predicted c, divided into correct and wrong) or a column (predicted c,
-        divided by its values). A binary label's row holds the samples predicted, or truly, above
-        0.5; a dimensional label's row all samples.
+        What a row is: ``"predicted"`` (the samples predicted c, contributions to c), ``"true"``
+        or ``"truth"``, ``"correct"`` (predicted c, divided into correct and wrong), a column or
+        ``{id: value}`` (predicted c, divided by its values), or several, for example
+        ``("predicted", "noise")`` and ``("true", "context", "speaker")``. A binary label's row
+        holds the samples predicted, or truly, above 0.5; a dimensional label's row all samples.
     cluster
         What is resampled: a column, ``{id: value}``, or None for every sample by itself.
     alternatives
         The same samples explained under other removals, to see whether the answer depends on the
-        removal.
+        removal; two of them make the three that an audit wants.
     scale
         See `modalxai.attribution.scales`; ``"clr"`` for None.
     samples_shown
@@ -62,6 +112,9 @@ class Report:
         Of the cluster bootstrap; the level is the coverage of every interval.
     gold
         ``{label: {modality: share}}``, shown beside the measured shares.
+    prior
+        Probability of each categorical (or binary) label, with which the empty coalition is
+        compared; None for how often each is true.
 
     Raises
     ------
@@ -74,7 +127,7 @@ class Report:
         self,
         explanation: Explanation,
         truth: str | Mapping[str, Any] | None = "labels",
-        by: str | Mapping[str, Any] = "predicted",
+        by: By = "predicted",
         cluster: str | Mapping[str, Any] | None = "speaker",
         alternatives: Sequence[Explanation] = (),
         scale: str | None = None,
@@ -83,18 +136,21 @@ class Report:
         repeats: int = 2000,
         level: float = 0.95,
         gold: Mapping[str, Mapping[str, float]] | None = None,
+        prior: Mapping[str, float] | None = None,
     ) -> None:
         check_scale(scale or "clr")
-        self.explanation = _exact(explanation)
+        self.explanation = exact(explanation)
         self.truth = truth_of(self.explanation, truth)
         self.clusters = clusters_of(self.explanation, cluster)
-        self.alternatives = tuple(align(self.explanation, _exact(other)) for other in alternatives)
+        self.alternatives = tuple(align(self.explanation, exact(other)) for other in alternatives)
         scores = self.explanation.scores[-1].numpy()
         self.strata = tuple(strata(self.explanation, scores, self.truth, by))
         self.gold = _check_gold(self.explanation, gold or {})
         self.scale, self.samples_shown, self.seed = scale or "clr", samples_shown, seed
         self.repeats, self.level = repeats, level
-        self.asked = {"truth": _said(truth), "by": _said(by), "cluster": _said(cluster)}
+        self.by, self.prior = by, prior
+        check_prior(self.explanation, prior)
+        self.asked = {"truth": _said(truth), "by": said_of(by), "cluster": _said(cluster)}
 
     def shares(self) -> list[ShareRow]:
         """One row per label, or per label and group."""
@@ -106,10 +162,32 @@ class Report:
 
     def conflict(self) -> tuple[PairConflict, ...]:
         """How often each pair of modalities disagrees, and who wins; needs categorical labels."""
-        return disagreements(self.explanation, self.clusters, self._interval)
+        return disagreements(self.explanation, self.clusters, self.interval)
+
+    def opposition(self) -> tuple[Opposition, ...]:
+        """The same by emotion, with signs: where a pair pulls apart in a row, and who wins."""
+        sorts = columns(self.explanation.labels, "categorical")
+        found = self.explanation.conflict() if sorts else None
+        return oppositions(self.evidence, found, self.strata, self.clusters, self.interval)
+
+    def audit(self) -> Audit:
+        """What the model says of nothing, and whether the removal decides the answer."""
+        alone = {
+            skill.target: {
+                name: score.others.get("accuracy", score.value)
+                for name, score in {"everything": skill.model, **skill.alone}.items()
+            }
+            for skill in self._gate.skills
+        }
+        everyone = (self.explanation, *self.alternatives)
+        return audit_of(everyone, self.truth, self.prior, self.scale, alone)
+
+    def advice(self) -> list[Advice]:
+        """What follows: which modality to keep, weight or drop, and where nobody can say."""
+        return list(self._advice)
 
     def table(self) -> str:
-        """The shares as plain text."""
+        """The shares as plain text, and what follows."""
         removal = ", ".join(
             f"{name} {how}" for name, how in self.explanation.provenance.removal.items()
         )
@@ -119,7 +197,10 @@ class Report:
             f"scale: {self.scale}; {self.level:g} intervals over {clusters} clusters "
             f"({self.asked['cluster']})"
         )
-        return text_table(self._rows, self._gate, self.explanation.modalities, self.gold, heading)
+        rows = text_table(self._rows, self._gate, self.explanation.modalities, self.gold, heading)
+        return "\n".join(
+            [rows, "", "What follows, for this model under this removal:", *self._said()]
+        )
 
     def figure(self) -> Figure:
         """Shares and signed evidence as a matplotlib figure; nothing global is touched."""
@@ -127,26 +208,61 @@ class Report:
 
         return draw(self._rows, self.explanation.modalities, self.gold, self.level)
 
-    def html(self) -> str:
-        """One self-contained page: no script, no request, every text escaped."""
+    def html(self, before: Report | None = None) -> str:
+        """One self-contained page: no script, no request, every text escaped.
+
+        Parameters
+        ----------
+        before
+            An earlier report with the same settings, to show how shares changed, see `compare`.
+        """
         from modalxai.report.html import render
 
-        return render(self)
+        return render(self, () if before is None else compare(before, self))
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, before: Report | None = None) -> None:
         """Write `html` to a file, in UTF-8."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A transcript may hold half a surrogate pair, which UTF-8 cannot.
-        target.write_bytes(self.html().encode("utf-8", "replace"))
+        target.write_bytes(self.html(before).encode("utf-8", "replace"))
+
+    def _said(self) -> list[str]:
+        return [
+            one_line(
+                f"- {' '.join(filter(None, (one.label or 'all categorical labels', one.group)))}, "
+                f"{one.modality or 'every modality'}: {one.verdict} ({one.why})"
+            )
+            for one in self._advice
+        ]
 
     @cached_property
-    def _interval(self) -> IntervalOf:
+    def interval(self) -> IntervalOf:
+        """`cluster_interval` with the settings of this report."""
         return partial(cluster_interval, repeats=self.repeats, level=self.level, seed=self.seed)
 
     @cached_property
+    def evidence(self) -> Evidence:
+        """The contributions as arrays, in the order of the samples."""
+        return Evidence.of(self.explanation, self.scale)
+
+    @cached_property
+    def _others(self) -> list[Evidence]:
+        return [Evidence.of(other, self.scale) for other in self.alternatives]
+
+    @cached_property
+    def _advice(self) -> tuple[Advice, ...]:
+        whole = whole_row(
+            self.explanation, self.evidence, self._others, self.clusters, self._gate, self.interval
+        )
+        return advise(
+            self.explanation, self._rows, self.strata, whole, self.truth, self.clusters,
+            self.interval,
+        )  # fmt: skip
+
+    @cached_property
     def _gate(self) -> ChanceGate:
-        return judge(self.explanation, self.truth, self.clusters, self._interval)
+        return judge(self.explanation, self.truth, self.clusters, self.interval)
 
     @cached_property
     def _rows(self) -> tuple[ShareRow, ...]:
@@ -155,38 +271,15 @@ class Report:
             always = (*always, "no clusters")
         return tuple(
             share_rows(
-                Evidence.of(self.explanation, self.scale),
-                [Evidence.of(other, self.scale) for other in self.alternatives],
+                self.evidence,
+                self._others,
                 self.strata,
                 self.clusters,
                 self._gate,
                 always,
-                self._interval,
+                self.interval,
             )
         )
-
-
-def _exact(explanation: Explanation) -> Explanation:
-    """The explanation on the CPU in float64, so that differences lose nothing."""
-    if not explanation.sample_ids:
-        raise InputError(
-            "a report of no samples",
-            expected="an explanation of one sample or more",
-            got="none",
-            mend="explain some samples first",
-        )
-    draws = explanation.draws.detach().cpu().double()
-    bad = (~torch.isfinite(draws)).any(-1).any(0).any(0)
-    if bad.any():
-        names = [explanation.sample_ids[int(row)] for row in bad.nonzero()[:3, 0]]
-        raise InputError(
-            "scores that are not finite",
-            expected="finite scores for every coalition",
-            got=f"NaN or infinite for {int(bad.sum())} samples, {names}",
-            mend="leave these samples out, or mend the model that scores them so",
-        )
-    targets = Targets(explanation.targets.values.cpu(), explanation.targets.mask.cpu())
-    return replace(explanation, draws=draws, present=explanation.present.cpu(), targets=targets)
 
 
 def _check_gold(

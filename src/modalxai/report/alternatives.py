@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from modalxai.attribution import Explanation
+from modalxai.attribution.shares import ROUNDING
 from modalxai.errors import InputError
-from modalxai.report.columns import Stratum
-from modalxai.report.evidence import ROUNDING, Evidence
+from modalxai.report.evidence import Evidence
+from modalxai.report.strata import Stratum
 
 MANY_FLIPS = 0.1
 """The largest part of samples whose dominant modality may change with the removal."""

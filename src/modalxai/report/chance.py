@@ -183,7 +183,7 @@ def _concordance(
     middle = values[known].mean() if known.any() else 0.0
     x, y = np.broadcast_to(values - middle, said.shape), said - middle
     terms = np.stack([np.ones_like(y), x, y, x * x, y * y, x * y], axis=-1) * usable[..., None]
-    correlations = [_correlation(terms[:, known].sum(1))[place] for place in range(len(said))]
+    correlations = [correlation(terms[:, known].sum(1))[place] for place in range(len(said))]
     flat = bool(known.any()) and bool(np.ptp(values[known]) == 0)
     return _Question(
         target=name,
@@ -191,7 +191,7 @@ def _concordance(
         metric="CCC",
         known=known,
         terms=terms,
-        gain=_ccc,
+        gain=concordance,
         chance=0.0,
         others=tuple({"Pearson": float(value)} for value in correlations),
         constant={"Pearson": float("nan")},
@@ -210,13 +210,14 @@ def _moments(sums: Array) -> tuple[Array, Array, Array, Array]:
     )
 
 
-def _ccc(sums: Array) -> Array:
+def concordance(sums: Array) -> Array:
     """Concordance correlation (Lin 1989) of the sums n, x, y, xx, yy, xy [..., 6]."""
     of_x, of_y, shared, apart = _moments(sums)
     return divide(2 * shared, of_x + of_y + apart)
 
 
-def _correlation(sums: Array) -> Array:
+def correlation(sums: Array) -> Array:
+    """Pearson's correlation of the sums n, x, y, xx, yy, xy [..., 6]."""
     of_x, of_y, shared, _ = _moments(sums)
     both = np.maximum(of_x, 0) * np.maximum(of_y, 0)
     return divide(shared, np.sqrt(np.where(both > _ROUNDING**2, both, 0)))

@@ -1,18 +1,19 @@
-"""Which sample is what: truth, prediction, cluster and group of every sample."""
+"""Which sample is what: truth, prediction and cluster of every sample."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from modalxai.annotations import annotate
 from modalxai.attribution import Explanation
 from modalxai.errors import InputError
-from modalxai.types import Labels, columns
+from modalxai.types import Labels, Targets, columns
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -23,14 +24,6 @@ class Truth(NamedTuple):
 
     values: Floats
     known: Bools
-
-
-class Stratum(NamedTuple):
-    """The samples of one row, and the label whose contributions it averages."""
-
-    group: str
-    column: int
-    rows: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,35 @@ class Column:
                 mend="use the ids of the samples as keys",
             )
         return tuple(self.source.get(name) for name in explanation.sample_ids)
+
+
+def exact(explanation: Explanation) -> Explanation:
+    """The explanation on the CPU in float64, so that differences lose nothing.
+
+    Raises
+    ------
+    InputError
+        No samples, or scores that are not finite.
+    """
+    if not explanation.sample_ids:
+        raise InputError(
+            "a report of no samples",
+            expected="an explanation of one sample or more",
+            got="none",
+            mend="explain some samples first",
+        )
+    draws = explanation.draws.detach().cpu().double()
+    bad = (~torch.isfinite(draws)).any(-1).any(0).any(0)
+    if bad.any():
+        names = [explanation.sample_ids[int(row)] for row in bad.nonzero()[:3, 0]]
+        raise InputError(
+            "scores that are not finite",
+            expected="finite scores for every coalition",
+            got=f"NaN or infinite for {int(bad.sum())} samples, {names}",
+            mend="leave these samples out, or mend the model that scores them so",
+        )
+    targets = Targets(explanation.targets.values.cpu(), explanation.targets.mask.cpu())
+    return replace(explanation, draws=draws, present=explanation.present.cpu(), targets=targets)
 
 
 def clusters_of(explanation: Explanation, cluster: str | Mapping[str, Any] | None) -> list[str]:
@@ -140,75 +162,3 @@ def true_class(truth: Truth, labels: Labels) -> NDArray[np.intp]:
     clear = truth.known[:, categorical].all(-1) & ((shares == best).sum(-1) == 1)
     found = np.asarray(categorical, dtype=np.intp)[shares.argmax(-1)]
     return np.where(clear, found, -1)
-
-
-def strata(
-    explanation: Explanation,
-    scores: Floats,
-    truth: Truth | None,
-    by: str | Mapping[str, Any],
-) -> Iterator[Stratum]:
-    """The rows of a report.
-
-    ``"predicted"``: row c holds the samples predicted c (categorical), predicted positive
-    (binary: a probability above 0.5), or all of them (dimensional). ``"true"``: the same by the
-    truth. ``"correct"`` and columns: the rows of ``"predicted"``, each divided into groups;
-    groups without a sample are left out.
-
-    Raises
-    ------
-    InputError
-        An unknown column, or ``"true"`` and ``"correct"`` where the truth is unknown.
-    """
-    labels = explanation.labels
-    said = _membership(labels, scores, None)
-    if by == "predicted":
-        for column in range(len(labels)):
-            yield Stratum("", column, np.flatnonzero(said[:, column]))
-        return
-    if by in ("true", "correct"):
-        if truth is None:
-            raise InputError(
-                f"rows by {by!r} need to know the truth",
-                expected="annotated samples",
-                got="truth unknown",
-                mend='pass truth="labels", a column or {id: label}, or by="predicted"',
-            )
-        right = _membership(labels, truth.values, truth.known)
-        if by == "true":
-            for column in range(len(labels)):
-                yield Stratum("", column, np.flatnonzero(right[:, column]))
-            return
-        judged = _judged(labels, truth)
-        groups = {"correct": said & right, "wrong": said & judged & ~right}
-        skip = columns(labels, "dimensional")
-    else:
-        values = Column(by, "by").values(explanation)
-        texts = np.asarray(["unknown" if value is None else str(value) for value in values])
-        groups = {name: said & (texts == name)[:, None] for name in sorted(set(texts.tolist()))}
-        skip = []
-    for group, members in groups.items():
-        for column in range(len(labels)):
-            rows = np.flatnonzero(members[:, column])
-            if len(rows) and column not in skip:
-                yield Stratum(group, column, rows)
-
-
-def _membership(labels: Labels, values: Floats, known: Bools | None) -> Bools:
-    """Which samples belong to which label, [N, K]; ``known`` is None for raw scores."""
-    members = np.ones(values.shape, dtype=bool) if known is None else known.copy()
-    if categorical := columns(labels, "categorical"):
-        found = (
-            predicted(values, labels) if known is None else true_class(Truth(values, known), labels)
-        )
-        members[:, categorical] = found[:, None] == np.asarray(categorical)
-    if binary := columns(labels, "binary"):  # a raw score is a logit: 0 means p = 0.5
-        members[:, binary] &= values[:, binary] > (0 if known is None else 0.5)
-    return members
-
-
-def _judged(labels: Labels, truth: Truth) -> Bools:
-    judged = truth.known.copy()
-    if categorical := columns(labels, "categorical"):
-        judged[:, categorical] = (true_class(truth, labels) >= 0)[:, None]
-    return judged

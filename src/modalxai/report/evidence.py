@@ -9,13 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalxai.attribution import Explanation
+from modalxai.attribution.shares import least_evidence, unit_of
 from modalxai.report.columns import Floats
 from modalxai.types import Labels
-
-NO_EVIDENCE = 0.05
-"""Nats: the least mean magnitude that is divided into shares."""
-ROUNDING = 1e-5
-"""Relative precision of float32 scores: smaller differences are none."""
 
 Pair = tuple[str, str]
 
@@ -55,9 +51,7 @@ class Evidence:
         """Read an explanation whose tensors are on the CPU."""
         result = explanation.shapley(scale)
         pairs = explanation.interactions(scale).pairs
-        units = tuple(_unit(label.kind, scale) for label in explanation.labels)
-        largest = explanation.values(scale).abs().amax((0, 1, 2)).numpy()
-        rounding = ROUNDING * np.maximum(1.0, largest)
+        largest = explanation.values(scale).abs().amax((0, 1, 2))
         return cls(
             labels=explanation.labels,
             modalities=explanation.modalities,
@@ -66,12 +60,6 @@ class Evidence:
             pairs={pair: values[..., 0, 0].numpy() for pair, values in pairs.items()},
             residual=result.residual().numpy(),
             present=explanation.present.numpy(),
-            floor=np.where([unit == "nats" for unit in units], NO_EVIDENCE, rounding),
-            units=units,
+            floor=least_evidence(explanation.labels, largest, scale).numpy(),
+            units=tuple(unit_of(label.kind, scale) for label in explanation.labels),
         )
-
-
-def _unit(kind: str, scale: str | None) -> str:
-    if kind == "dimensional":
-        return "score"
-    return "probability" if scale == "probability" else "nats"

@@ -14,10 +14,12 @@ from modalxai.report import text
 from modalxai.report.columns import predicted, true_class
 from modalxai.report.evidence import Evidence
 from modalxai.report.figures import COLOURS, figure_summary
+from modalxai.report.strata import sentence
 from modalxai.types import columns
 
 if TYPE_CHECKING:
     from modalxai.report import Report
+    from modalxai.report.changes import Change
 
 LONGEST = 400
 """Characters of a transcript or column that are shown."""
@@ -26,8 +28,8 @@ MOST_COLUMNS = 5
 _DOTS_PER_INCH = 200
 
 
-def render(report: Report) -> str:
-    """The page of a report, as text."""
+def render(report: Report, changes: Sequence[Change] = ()) -> str:
+    """The page of a report, as text, with how its shares changed from an earlier one."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -38,16 +40,20 @@ def render(report: Report) -> str:
         "signed": text.signed,
         "plain": text.plain,
         "label": _label,
+        "chance": text.chance,
+        "points": text.points,
+        "bits": text.bits,
     }
     environment.globals |= {
         "percent_range": text.percent_range,
+        "points_range": text.points_range,
         "span": text.span,
         "standing": text.standing,
         "times": text.times,
         "isnan": np.isnan,
     }
     source = files("modalxai.report").joinpath("template.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(_context(report))
+    return environment.from_string(source).render(_context(report) | {"changes": changes})
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -71,6 +77,10 @@ def _context(report: Report) -> dict[str, Any]:
         "figure_summary": figure_summary(rows, modalities),
         "pairs": list(rows[0].interaction) if rows else [],
         "conflict": report.conflict(),
+        "opposition": report.opposition(),
+        "audit": report.audit(),
+        "advice": report.advice(),
+        "rows_are": sentence(report.by),
         "utterances": _utterances(report),
         "columns": _shown_columns(explanation.columns),
         "ids": explanation.sample_ids,
@@ -80,7 +90,6 @@ def _context(report: Report) -> dict[str, Any]:
         "samples": len(explanation.sample_ids),
         "clusters": len(set(report.clusters)),
         "cluster": report.asked["cluster"],
-        "by": report.asked["by"],
         "alternatives": [dict(other.provenance.removal) for other in report.alternatives],
         "scale": report.scale,
     }

@@ -11,13 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from modalxai.attribution import shares as arithmetic
 from modalxai.report.alternatives import MANY_FLIPS, flips_of
-from modalxai.report.columns import Floats, Stratum
+from modalxai.report.columns import Floats
 from modalxai.report.evidence import Evidence, Pair
 from modalxai.report.skill import ChanceGate
-from modalxai.statistics import IntervalOf, means, ratio_of_means
+from modalxai.report.strata import Stratum
+from modalxai.statistics import IntervalOf, holm, means, ratio_of_means, sign_flip_test
 
 MANY_MIXED = 0.1
 """The largest part of samples with opposite signs that goes unflagged."""
@@ -60,6 +63,12 @@ class ShareRow:
         agree, 1 in a perfect stalemate.
     mixed
         Part of the samples in which one modality speaks clearly for the label and another against.
+    p
+        By pair of modalities: p-value that both have the same mean magnitude, over the samples
+        that have both, flipping whole clusters (`modalxai.statistics.sign_flip_test`). NaN where
+        shares are.
+    p_holm
+        The same after Holm's adjustment over all rows and pairs of the report.
     flips
         The largest part of the samples whose dominant modality changes under an alternative
         removal; NaN without alternatives.
@@ -85,6 +94,8 @@ class ShareRow:
     residual: float
     cancellation: float
     mixed: float
+    p: Mapping[Pair, float]
+    p_holm: Mapping[Pair, float]
     flips: float
     flags: tuple[str, ...]
     reason: str
@@ -118,7 +129,7 @@ def share_rows(
             nowhere = dict.fromkeys(evidence.modalities, float("nan"))
             row = replace(
                 row, share=nowhere, low=nowhere, high=nowhere, net_share=nowhere,
-                reason="model at chance",
+                p=dict.fromkeys(evidence.pairs, float("nan")), reason="model at chance",
             )  # fmt: skip
             flags.insert(0, "model at chance")
         elif skill is None or skill.at_chance is None:
@@ -126,7 +137,7 @@ def share_rows(
         if flips > MANY_FLIPS:
             flags.append("baseline-dependent")
         rows.append(replace(row, flips=flips, flags=(*flags, *always)))
-    return rows
+    return _adjusted(rows)
 
 
 def _row(
@@ -145,6 +156,8 @@ def _row(
         evidence=nowhere, evidence_low=nowhere, evidence_high=nowhere, net_share=nowhere,
         interaction=dict.fromkeys(evidence.pairs, float("nan")), residual=float("nan"),
         cancellation=float("nan"), mixed=float("nan"), flips=float("nan"),
+        p=dict.fromkeys(evidence.pairs, float("nan")),
+        p_holm=dict.fromkeys(evidence.pairs, float("nan")),
         flags=("no samples",), reason="no sample in this row",
     )  # fmt: skip
     if not len(chosen):
@@ -157,15 +170,16 @@ def _row(
     shared = interval(
         np.concatenate([magnitudes, present], axis=1), ratio_of_means(len(names)), own
     )
-    speaks_for, speaks_against = (totals > floor).any(1), (totals < -floor).any(1)
-    mixed = float((speaks_for & speaks_against).mean())
+    phi = torch.from_numpy(totals)
+    mixed = float(arithmetic.mixed(phi, floor).double().mean())
     flags, reason = [], shared.reason and f"no interval: {shared.reason}"
 
     # The donors of a random removal are common to the samples, so their errors do not average
     # out: the error of E is bounded by the mean of the summed standard errors.
     amount = float(np.nansum(_per(magnitudes.sum(0), counts)))
     error = float(np.nansum(_per(evidence.se[chosen, stratum.column].sum(0), counts)))
-    evident = amount > max(floor, 3 * error)
+    sizes = torch.tensor([error, floor], dtype=torch.float64)
+    evident = amount > float(arithmetic.evidence_floor(*sizes))
     if not evident:
         flags.append("no evidence")
         reason = "no modality evidence for this label"
@@ -177,7 +191,7 @@ def _row(
         flags.append("few samples")
     if not present.all():
         flags.append("missing modalities")
-    whole = float(magnitudes.sum())
+    cancelled = arithmetic.cancellation(phi.sum(1).abs().sum(), phi.abs().sum())
     return replace(
         empty,
         share=_named(names, shared.estimate) if evident else nowhere,
@@ -187,18 +201,46 @@ def _row(
         evidence_low=_named(names, signed.low),
         evidence_high=_named(names, signed.high),
         net_share=_named(names, signed.estimate / net)
-        if evident and net and ((opposite >= 0).all() or (opposite <= 0).all())
+        if evident and net and arithmetic.one_sided(torch.from_numpy(opposite))
         else nowhere,
         interaction={
             pair: _mean_where(values[chosen, stratum.column], _both(evidence, pair)[chosen])
             for pair, values in evidence.pairs.items()
         },
         residual=float(evidence.residual[chosen, stratum.column].mean()),
-        cancellation=1 - float(np.abs(totals.sum(1)).sum()) / whole if whole else float("nan"),
+        cancellation=float(cancelled),
         mixed=mixed,
+        p={
+            pair: _unequal(evidence, pair, magnitudes, present, own)
+            for pair in evidence.pairs
+            if evident
+        }
+        or empty.p,
         flags=tuple(flags),
         reason=reason,
     )
+
+
+def _unequal(
+    evidence: Evidence,
+    pair: Pair,
+    magnitudes: Floats,
+    present: NDArray[np.bool_],
+    clusters: Sequence[str],
+) -> float:
+    """p-value that two modalities have the same mean magnitude."""
+    first, second = (evidence.modalities.index(name) for name in pair)
+    both = np.flatnonzero(present[:, first] & present[:, second])
+    if not len(both):
+        return float("nan")
+    apart = magnitudes[both, first] - magnitudes[both, second]
+    return float(sign_flip_test(apart, [clusters[int(row)] for row in both]).p[0])
+
+
+def _adjusted(rows: Sequence[ShareRow]) -> list[ShareRow]:
+    """Rows with p-values adjusted for all that are shown together."""
+    adjusted = iter(holm([p for row in rows for p in row.p.values()]).tolist())
+    return [replace(row, p_holm={pair: next(adjusted) for pair in row.p}) for row in rows]
 
 
 def _both(evidence: Evidence, pair: Pair) -> NDArray[np.bool_]:

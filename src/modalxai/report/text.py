@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from math import isnan
+from math import isinf, isnan
 
 from modalxai.report.shares import ShareRow
 from modalxai.report.skill import ChanceGate, Score, Skill
@@ -38,6 +38,30 @@ def plain(value: float) -> str:
 def span(low: float, high: float) -> str:
     """``[+0.10, +0.30]``, or nothing where there is no interval."""
     return "" if isnan(low) or isnan(high) else f"[{signed(low)}, {signed(high)}]"
+
+
+def chance(p: float) -> str:
+    """A p-value: ``0.03``, ``< 0.001``."""
+    if isnan(p):
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def points(value: float) -> str:
+    """A difference of shares in percentage points, ``+12``."""
+    if isnan(value):
+        return DASH
+    return f"{100 * value:+.0f}" if round(100 * value) else "0"
+
+
+def points_range(low: float, high: float) -> str:
+    """``[+3, +21]``, or nothing where there is no interval."""
+    return "" if isnan(low) or isnan(high) else f"[{points(low)}, {points(high)}]"
+
+
+def bits(value: float) -> str:
+    """Bits; a divergence may be infinite."""
+    return "infinitely many" if isinf(value) else plain(value)
 
 
 def times(part: float, n: int) -> str:
@@ -113,7 +137,7 @@ def text_table(
         cells += [plain(row.cancellation), row.unit]
         notes = [*own_flags(row, common), *([] if row.reason in ("", *common) else [row.reason])]
         cells.append("; ".join(dict.fromkeys(notes)))
-        lines.append([_one_line(cell) for cell in cells])
+        lines.append([one_line(cell) for cell in cells])
     widths = [max(_width(line[place]) for line in lines) for place in range(len(header))]
     numbers = range(1 + grouped, len(header) - 2)
     body = [
@@ -137,7 +161,8 @@ def planted(
     return " / ".join(percent(shares.get(name, float("nan"))) for name in modalities)
 
 
-def _one_line(cell: str) -> str:
+def one_line(cell: str) -> str:
+    """Text without line breaks or control characters."""
     return "".join(c if c.isprintable() else " " for c in cell)
 
 

@@ -1,6 +1,8 @@
 """For the user's own training loop: losses, model and loss as one module, transfer, a cache."""
 
+from modalxai.training.balanced_evidence import BalancedEvidence
 from modalxai.training.cache import CachedEncoder
+from modalxai.training.class_dropout import ClassModalityDropout
 from modalxai.training.consistency import ConsistencyObjective
 from modalxai.training.divergence import ConsistencyLoss
 from modalxai.training.losses import EmotionLoss
@@ -9,7 +11,9 @@ from modalxai.training.recognised import ConsistencyCollate
 from modalxai.training.transfer import Loaded
 
 __all__ = [
+    "BalancedEvidence",
     "CachedEncoder",
+    "ClassModalityDropout",
     "ConsistencyCollate",
     "ConsistencyLoss",
     "ConsistencyObjective",

@@ -1,0 +1,60 @@
+"""How sure is a number? Intervals and tests for statistics of samples that come in clusters.
+
+Utterances of one speaker resemble each other, so intervals that treat them as independent are too
+narrow: at 68 utterances of 8 speakers their coverage fell from 95 to 62 % in our simulation. What
+is resampled here is always the cluster.
+
+Every statistic is a function of sums over samples (a ratio of means, a recall, a concordance
+coefficient), so one matrix product resamples all of them. Axis letters: N samples, G clusters,
+F summed terms, Q results of a statistic, R resamples, S training seeds.
+"""
+
+from modalxai.statistics.intervals import (
+    MANY_CLUSTERS,
+    MOST_UNDEFINED,
+    Interval,
+    IntervalOf,
+    Method,
+    cluster_interval,
+)
+from modalxai.statistics.nested import nested_bootstrap, nested_interval
+from modalxai.statistics.resampling import (
+    cluster_bootstrap,
+    cluster_jackknife,
+    cluster_studentised,
+)
+from modalxai.statistics.significance import Significance, cluster_test, holm, sign_flip_test
+from modalxai.statistics.sums import (
+    Array,
+    Statistic,
+    cluster_sums,
+    difference,
+    divide,
+    means,
+    ratio_of_means,
+)
+
+__all__ = [
+    "MANY_CLUSTERS",
+    "MOST_UNDEFINED",
+    "Array",
+    "Interval",
+    "IntervalOf",
+    "Method",
+    "Significance",
+    "Statistic",
+    "cluster_bootstrap",
+    "cluster_interval",
+    "cluster_jackknife",
+    "cluster_studentised",
+    "cluster_sums",
+    "cluster_test",
+    "difference",
+    "divide",
+    "holm",
+    "means",
+    "nested_bootstrap",
+    "nested_interval",
+    "ratio_of_means",
+    "sign_flip_test",
+]
