@@ -16,11 +16,13 @@ if TYPE_CHECKING:
         attribution,
         datasets,
         encoders,
+        evaluation,
         fusion,
         interop,
         plugins,
         testing,
         training,
+        voice,
     )
     from modalxai.attribution import Explanation
     from modalxai.games import CallableGame, ModelGame, explain
@@ -42,11 +44,13 @@ _MODULES = (
     "attribution",
     "datasets",
     "encoders",
+    "evaluation",
     "fusion",
     "interop",
     "plugins",
     "testing",
     "training",
+    "voice",
 )
 _NAMES = {
     "Explanation": "modalxai.attribution",
@@ -89,6 +93,7 @@ __all__ = [
     "attribution",
     "datasets",
     "encoders",
+    "evaluation",
     "explain",
     "fusion",
     "interop",
@@ -96,6 +101,7 @@ __all__ = [
     "plugins",
     "testing",
     "training",
+    "voice",
 ]
 
 

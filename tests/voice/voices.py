@@ -13,8 +13,8 @@ from modalxai.datasets.tonebench.synthesis import SAMPLE_RATE, Utterance, speak
 from modalxai.datasets.tonebench.voices import Speaker, Tone
 from modalxai.types import Audio
 
-TEXT = "나는 오늘 기분이"
-VOWELS = 7
+TEXT = "나는 기분이"
+VOWELS = 5
 MOVED = Tone(slope=6, swing=2.5, cycles=1.5, swell=6)
 """A tone in which pitch and intensity move."""
 
@@ -41,7 +41,7 @@ class Voice:
 
 
 @lru_cache(maxsize=8)
-def voice(speaker: int = 0, tone: Tone = MOVED, seconds: float = 2.4, seed: int = 3) -> Voice:
+def voice(speaker: int = 0, tone: Tone = MOVED, seconds: float = 1.8, seed: int = 3) -> Voice:
     words = [phones.sounds(phones.spell(word)) for word in TEXT.split()]
     generator = np.random.default_rng(seed)
     truth = speak(words, tone, Speaker.numbered(speaker), generator, seconds)

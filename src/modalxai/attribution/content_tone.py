@@ -34,6 +34,9 @@ class ContentTone:
     the voice repeats what the text says), transcript with prosody and spoken words with prosody
     (the channels of sarcasm).
 
+    Both edited voices are resynthesised and the recording is not, so what a resynthesis does by
+    itself is shared by both players of the voice: compare with the placebo of `Prosody`.
+
     Costs two encodings of rendered voices for a sample, and none of the text, besides those of
     the modality game.
 

@@ -22,6 +22,7 @@ class Masks:
     keep
         Bool [V, n], no row twice; the empty coalition first, the whole last, and row ``v`` is the
         complement of row ``V - 1 - v``. With all 2**n of them, row ``v`` is the binary number v.
+        A sample of them is sorted by size up to the middle, in the order of the draws within one.
     chance
         Float64 [V], the probability with which a row of its size was drawn; 1 where it always is.
     """
@@ -113,12 +114,12 @@ def _subsets(players: int, size: int, amount: int, generator: np.random.Generato
     if comb(players, size) <= 4096 or players <= EVERY:
         found = generator.choice(comb(players, size), size=amount, replace=False)
         return np.stack([_numbered(players, size, int(number)) for number in found])
-    rows: set[bytes] = set()
+    rows: dict[bytes, None] = {}  # a set that keeps the order of the draws
     while len(rows) < amount:
         row = np.zeros(players, dtype=bool)
         row[generator.choice(players, size=size, replace=False)] = True
-        rows.add(row.tobytes())
-    return np.stack([np.frombuffer(row, dtype=bool) for row in sorted(rows)])
+        rows[row.tobytes()] = None
+    return np.stack([np.frombuffer(row, dtype=bool) for row in rows])
 
 
 def _numbered(players: int, size: int, number: int) -> np.ndarray:

@@ -8,24 +8,25 @@ weighted by the inverse of the chance that it was drawn with (Musco & Witter 202
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import linalg
 
+from modalxai.attribution.crossed import Array, Crossed, Side
 from modalxai.attribution.masks import Masks
-
-Array = NDArray[np.float64]
 
 RIDGE = 0.5
 """Of the parities of order 3, relative to the weight of all cells. The kernel makes order 1 alone
 consistent, so shrinking the rest costs no bias in the long run, and less noise in the short."""
+TINY = 1e-8
+"""Of the parities of order 1: none, but for rounding."""
 MOST_TERMS = 3000
 """Parities that are fitted at most; beyond it those of order 3 are left out."""
-GROUPS = 10
+GROUPS = 20
 """Groups of masks that the jackknife leaves out in turn."""
 
 
@@ -62,127 +63,122 @@ def estimate(masks: Sequence[Masks], values: Array) -> Estimate:
     values
         Float64 [V_1, ..., V_M, L].
     """
-    shape = values.shape[:-1]
-    flat = values.reshape(-1, values.shape[-1])
-    count = len(flat)
-    # Row i and row count - 1 - i are complements: one of each pair tells the odd part.
-    half = np.arange(count // 2, count)
-    odd = (flat[half] - flat[count - 1 - half]) / 2
-    places = np.unravel_index(half, shape)
-    signs = np.concatenate(
-        [2.0 * one.keep.numpy()[place] - 1 for one, place in zip(masks, places, strict=True)],
-        axis=1,
-    )
-    chance = np.ones(len(half))
-    for one, place in zip(masks, places, strict=True):
-        chance *= one.chance.numpy()[place]
-    cells = slice(0, len(half) - 1)  # the last one is the full coalition
-    weights = _kernel(signs[cells]) / chance[cells]
-    terms = _terms(signs.shape[1], len(weights))
-    design = _parities(signs, terms)
-    problem = _Constrained(design[cells], weights / weights.mean(), terms, odd[cells])
-    to_players = _shares(signs.shape[1], terms)
-
-    def players(left_out: NDArray[np.bool_] | None = None) -> Array:
-        found: Array = to_players @ problem.solve(design[-1], odd[-1], left_out)
-        return found
-
-    values_of = players()
-    owner = np.repeat(np.arange(len(masks)), [one.keep.shape[1] for one in masks])
+    nothing, everything = values[(0,) * len(masks)], values[(-1,) * len(masks)]
+    sizes = [one.keep.shape[1] for one in masks]
+    cells = int(np.prod([len(one.keep) for one in masks])) // 2 - 1  # in pairs
+    orders = _orders(sum(sizes), cells)
+    sides = [Side(one.keep.numpy(), 1 / one.chance.numpy(), orders[-1]) for one in masks]
+    # The even part cancels in all sums: complements weigh the same and have opposite parities.
+    grid = Crossed(sides, _kernel(sum(sizes)), values - (nothing + everything) / 2, orders)
+    fit: _Fit = (_ByTerms if cells >= grid.terms else _ByCells)(grid)
+    to_players = _shares(sum(sizes), grid.sets())
+    change = (everything - nothing) / 2
+    found = to_players @ fit.solve(change)
+    owner = np.repeat(np.arange(len(masks)), sizes)
     sums = (owner == np.arange(len(masks))[:, None]).astype(np.float64)
-    se, total_se = np.zeros_like(values_of), np.zeros((len(masks), values_of.shape[1]))
-    for one, place in zip(masks, places, strict=True):
-        if one.exact:
-            continue  # nothing was drawn
-        pair = np.minimum(place[cells], len(one.keep) - 1 - place[cells])
-        pairs = len(one.keep) // 2 - 1  # besides the empty and the full coalition
-        groups = min(GROUPS, pairs)
-        group = np.where(pair > 0, (pair - 1) * groups // max(1, pairs), -1)
-        left = [players(group == number) for number in range(groups)]
-        spread = np.stack(left) - np.mean(left, axis=0)
-        # Without replacement: nothing is left to chance where every mask was drawn.
-        rate = (1 - len(one.keep) / 2 ** one.keep.shape[1]) * (groups - 1) / groups
-        se += rate * (spread**2).sum(0)
-        total_se += rate * ((sums @ spread) ** 2).sum(0)
-    orders = tuple(sorted({len(term) for term in terms}))
-    return Estimate(values_of, np.sqrt(se), np.sqrt(total_se), orders)
+    se, total_se = np.zeros_like(found), np.zeros((len(masks), found.shape[1]))
+    for place, one in enumerate(masks):
+        left = [to_players @ fit.solve(change, place, factor) for factor in _left_out(one)]
+        if left:
+            spread = np.stack(left) - np.mean(left, axis=0)
+            rate = (len(left) - 1) / len(left)
+            se += rate * (spread**2).sum(0)
+            total_se += rate * ((sums @ spread) ** 2).sum(0)
+    return Estimate(found, np.sqrt(se), np.sqrt(total_se), orders)
 
 
-def _kernel(signs: Array) -> Array:
-    """The Shapley kernel (n-1) / (C(n, s) s (n-s)) of each row, the same for its complement."""
-    players = signs.shape[1]
-    by_size = np.zeros(players + 1)
-    for size in range(1, players):
-        by_size[size] = (players - 1) / (comb(players, size) * size * (players - size))
-    sizes: NDArray[np.int64] = (signs > 0).sum(1)
-    return by_size[sizes]
+def _left_out(masks: Masks) -> Iterator[Array]:
+    """What each row's weight is multiplied with, [V], as one group after the other is left out.
+
+    The others weigh the more. A row that was drawn with a chance near 1 is hardly left to chance,
+    so it is hardly left out: the finite population correction of its size, put into the weights.
+    """
+    chance = masks.chance.numpy()
+    count = len(chance)
+    pair = np.minimum(np.arange(count), count - 1 - np.arange(count))
+    drawn = np.unique(pair[chance < 1])  # by size, so that every group has its part of each
+    groups = max(2, min(GROUPS, len(drawn)))
+    number = np.searchsorted(drawn, pair) % groups
+    free = np.sqrt(np.maximum(0, 1 - chance))
+    for group in range(groups if len(drawn) else 0):
+        yield 1 + free * np.where(number == group, -1, 1 / (groups - 1))
 
 
-def _terms(players: int, cells: int) -> list[tuple[int, ...]]:
-    """The sets of players whose parities are fitted."""
-    terms: list[tuple[int, ...]] = [(player,) for player in range(players)]
+def _kernel(players: int) -> Array:
+    """The Shapley kernel (n-1) / (C(n, s) s (n-s)) of a coalition of s players, [n + 1]."""
+    sizes = range(1, players)
+    inner = [(players - 1) / (comb(players, s) * s * (players - s)) for s in sizes]
+    return np.array([0.0, *inner, 0.0])
+
+
+def _orders(players: int, cells: int) -> tuple[int, ...]:
+    """The orders of the parities that are fitted."""
     threes = comb(players, 3)
-    if players + threes <= MOST_TERMS and cells > 2 * players:
-        terms += list(combinations(range(players), 3))
-    return terms
+    return (1, 3) if threes and players + threes <= MOST_TERMS and cells > 2 * players else (1,)
 
 
-def _parities(signs: Array, terms: Sequence[tuple[int, ...]]) -> Array:
-    """The product of the signs of each set, [cells, terms]."""
-    players = signs.shape[1]
-    columns = [signs]
-    threes = np.array(terms[players:], dtype=int)
-    if len(threes):
-        columns.append(signs[:, threes[:, 0]] * signs[:, threes[:, 1]] * signs[:, threes[:, 2]])
-    return np.concatenate(columns, axis=1)
-
-
-def _shares(players: int, terms: Sequence[tuple[int, ...]]) -> Array:
+def _shares(players: int, sets: Sequence[tuple[int, ...]]) -> Array:
     """Shapley values of the parities, [n, terms]: 2 / |T| for each player of T."""
-    shares = np.zeros((players, len(terms)))
-    for column, term in enumerate(terms):
-        shares[list(term), column] = 2 / len(term)
+    shares = np.zeros((players, len(sets)))
+    for column, chosen in enumerate(sets):
+        shares[list(chosen), column] = 2 / len(chosen)
     return shares
 
 
-class _Constrained:
-    """Ridge regression whose prediction of one row is given; cells may be left out."""
+class _Fit(ABC):
+    """Ridge regression on parities, held to its prediction of the full coalition."""
 
-    def __init__(
-        self, design: Array, weights: Array, terms: Sequence[tuple[int, ...]], values: Array
-    ) -> None:
-        self._design, self._weights, self._values = design, weights, values
-        shrink = np.array([RIDGE if len(term) > 1 else 1e-12 for term in terms])
-        self._ridge = shrink * len(weights)
-        self._primal = len(weights) >= design.shape[1]
-        if self._primal:
-            self._normal, self._right = self._sums(slice(None))
+    def __init__(self, grid: Crossed) -> None:
+        self._grid = grid
+        shrink = [RIDGE if len(chosen) > 1 else TINY for chosen in grid.sets()]
+        self._ridge = np.array(shrink) * grid.weight
 
-    def solve(self, exact: Array, value: Array, left_out: NDArray[np.bool_] | None = None) -> Array:
-        """Coefficients [terms, L] whose prediction of the row ``exact`` is ``value`` [L]."""
-        if self._primal:
-            normal, right = self._normal, self._right
-            if left_out is not None:
-                less, lower = self._sums(left_out)
-                normal, right = normal - less, right - lower
-            both = np.column_stack([right, exact])
-            solved = np.linalg.solve(normal + np.diag(self._ridge), both)
-        else:
-            # Fewer cells than terms: (R + X'WX)^-1 X'W = R^-1 X' (W^-1 + X R^-1 X')^-1.
-            cells = slice(None) if left_out is None else ~left_out
-            design, values = self._design[cells], self._values[cells]
-            short = design / self._ridge
-            inner = design @ short.T + np.diag(1 / self._weights[cells])
-            towards = exact / self._ridge
-            both = np.linalg.solve(inner, np.column_stack([values, design @ towards]))
-            solved = short.T @ both
-            solved[:, -1] = towards - solved[:, -1]
-        free, towards = solved[:, :-1], solved[:, -1]
-        missing = value - exact @ free
-        found: Array = free + np.outer(towards / (exact @ towards), missing)
-        return found
+    def solve(self, value: Array, place: int = 0, factor: Array | None = None) -> Array:
+        """Coefficients [terms, L] that sum to ``value`` [L].
 
-    def _sums(self, cells: slice | NDArray[np.bool_]) -> tuple[Array, Array]:
-        design = self._design[cells]
-        weighted = design * self._weights[cells, None]
-        return weighted.T @ design, weighted.T @ self._values[cells]
+        ``factor`` multiplies the weights of one modality's rows.
+        """
+        free, towards = self._solve(place, factor)
+        # All parities of the full coalition are 1.
+        held: Array = free + np.outer(towards / towards.sum(), value - free.sum(0))
+        return held
+
+    @abstractmethod
+    def _solve(self, place: int, factor: Array | None) -> tuple[Array, Array]:
+        """``(X'WX + R)^-1`` times ``X'Wy``, [terms, L], and times 1, [terms]."""
+
+
+class _ByTerms(_Fit):
+    """From the normal equations, [terms, terms]."""
+
+    def __init__(self, grid: Crossed) -> None:
+        super().__init__(grid)
+        own = grid.sides[0].weight
+        self._normal, self._right = grid.normal(0, own), grid.right(0, own)
+
+    def _solve(self, place: int, factor: Array | None) -> tuple[Array, Array]:
+        normal, right = self._normal, self._right
+        if factor is not None:
+            more = self._grid.sides[place].weight * (factor - 1)
+            normal = normal + self._grid.normal(place, more)
+            right = right + self._grid.right(place, more)
+        both = np.column_stack([right, np.ones(len(right))])
+        found = linalg.solve(normal + np.diag(self._ridge), both, assume_a="pos")
+        return found[:, :-1], found[:, -1]
+
+
+class _ByCells(_Fit):
+    """From the cells, where they are fewer: (R + X'WX)^-1 X'W = R^-1 X' (W^-1 + X R^-1 X')^-1."""
+
+    def __init__(self, grid: Crossed) -> None:
+        super().__init__(grid)
+        self._design, self._values = grid.listed()
+        self._short = self._design / self._ridge
+        self._inner = self._design @ self._short.T
+        self._towards = 1 / self._ridge
+
+    def _solve(self, place: int, factor: Array | None) -> tuple[Array, Array]:
+        weight = self._grid.weights(place, factor)
+        both = np.column_stack([self._values, self._design @ self._towards])
+        found = self._short.T @ linalg.solve(self._inner + np.diag(1 / weight), both, assume_a="pos")
+        return found[:, :-1], self._towards - found[:, -1]

@@ -7,8 +7,10 @@ from modalxai.voice.descriptors import Prosody, measure
 from modalxai.voice.edits import Edit, Reference, apply, resynthesise
 from modalxai.voice.prosody import ProsodyDivision
 from modalxai.voice.segments import SegmentDivision
+from modalxai.voice.tiles import TileDivision
+from modalxai.voice.tracking import Tracker
 from modalxai.voice.words import WordDivision
-from modalxai.voice.world import Analysis, Tracker, analyse, synthesise
+from modalxai.voice.world import Analysis, analyse, synthesise
 
 __all__ = [
     "Analysis",
@@ -20,6 +22,7 @@ __all__ = [
     "ProsodyDivision",
     "Reference",
     "SegmentDivision",
+    "TileDivision",
     "Tracker",
     "WordDivision",
     "analyse",

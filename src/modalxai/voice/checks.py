@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from modalxai.errors import InputError
 from modalxai.types import Audio
 from modalxai.voice import contours
-from modalxai.voice.contours import EDGE
 from modalxai.voice.descriptors import notes
 from modalxai.voice.edits import LONGEST, Edit, apply, stretch
-from modalxai.voice.world import Analysis, RawAudio, Tracker, analyse, waveform_of
+from modalxai.voice.tracking import EDGE, Tracker
+from modalxai.voice.world import Analysis, RawAudio, analyse, waveform_of
 
 Array = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def check_edit(
 ) -> Check:
     """Whether ``after`` is ``before`` with this edit, to 5 % in every property.
 
-    Pitch is compared over frames that are voiced in both (level in hertz, range as the standard
+    Pitch is compared over frames where it is sure in both (level in hertz, range as the standard
     deviation in semitones), intensity over the frames active in the recording (standard deviation
     in decibels). The rate is the recording's, over `tempo`: the words are the same, so only
     their time can have changed. The duration must be exact.
@@ -117,15 +117,14 @@ def check_edit(
     planned = apply(source, edit)
     achieved = analyse(after, tracker)
     plain = apply(source, replace(edit, pitch_level=1.0, pitch_range=1.0, intensity=1.0))
-    both = contours.steady(planned.voiced & _fitted(achieved.voiced, planned))
-    voices = [np.where(both, one, 0.0) for one in (plain.pitch, planned.pitch)]
-    heard = np.where(both, _fitted(achieved.pitch, planned), 0.0)
+    sure = planned.sure & _fitted(achieved.sure, planned)
+    voices = [one[sure] for one in (plain.pitch, planned.pitch, _fitted(achieved.pitch, planned))]
     loudness = _fitted(achieved.intensity, planned)
     own = contours.speaking_rate(source)
     return Check(
         (
-            _compared("pitch level", [contours.pitch_mean(one) for one in (*voices, heard)]),
-            _compared("pitch range", [contours.pitch_spread(one) for one in (*voices, heard)]),
+            _compared("pitch level", [contours.pitch_mean(one) for one in voices]),
+            _compared("pitch range", [contours.pitch_spread(one) for one in voices]),
             _compared("rate", [own, own / stretch(source, edit), own / tempo(source, achieved)]),
             _compared(
                 "intensity",
@@ -143,18 +142,17 @@ def check_edit(
 def check_hum(before: RawAudio, after: RawAudio, tracker: Tracker | None = None) -> Check:
     """Whether ``after`` has the pitch and intensity of ``before``, and not its words.
 
-    Correlations with the recording: of the logarithm of pitch over frames voiced in both, of
-    intensity over active frames (each at least 0.95), and of the moving part of the spectral
-    envelope over active frames (at most 0.6: a low-pass
-    filter leaves the lowest formant). Whether words can still be understood is for a
-    recogniser to say.
+    Correlations with the recording: of the logarithm of pitch over frames where it is sure in
+    both, of intensity over active frames (each at least 0.95), and of the moving part of the
+    spectral envelope over active frames (at most 0.6: a low-pass filter leaves the lowest
+    formant). Whether words can still be understood is for a recogniser to say.
     """
     source, achieved = analyse(before, tracker), analyse(_hissed(after), tracker)
     words = likeness(source, analyse(after, tracker))
-    both = contours.steady(source.voiced & _fitted(achieved.voiced, source))
-    pitches = [one[both] for one in (source.pitch, _fitted(achieved.pitch, source))]
+    sure = source.sure & _fitted(achieved.sure, source)
+    pitches = [one[sure] for one in (source.pitch, _fitted(achieved.pitch, source))]
     loud = [one[source.active] for one in (source.intensity, _fitted(achieved.intensity, source))]
-    pitch = _correlation(*(contours.semitones(np.maximum(one, 1.0)) for one in pitches))
+    pitch = _correlation(*(contours.semitones(one) for one in pitches))
     intensity = _correlation(*loud)
     return Check(
         (

@@ -13,7 +13,8 @@ from modalxai.voice.checks import Check, check_edit, check_hum
 from modalxai.voice.delexicalise import hum, low_pass
 from modalxai.voice.edits import Edit, Reference, resynthesise
 from modalxai.voice.players import indexed, kept
-from modalxai.voice.world import RawAudio, Tracker, analyse, synthesise
+from modalxai.voice.tracking import Tracker
+from modalxai.voice.world import RawAudio, analyse, synthesise
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,6 @@ from modalxai.voice.world import Analysis
 
 Array = NDArray[np.float64]
 
-EDGE = 3
-"""Frames at either end of a voiced stretch where the pitch is a guess; 15 ms."""
-
-
-def steady(voiced: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Bool [T]: voiced frames that are no edge of a voiced stretch; all, where there are none."""
-    inner = voiced.copy()
-    for step in range(1, EDGE + 1):
-        inner[step:] &= voiced[:-step]
-        inner[:-step] &= voiced[step:]
-    return inner if inner.any() else voiced
-
 
 def semitones(pitch: Array) -> Array:
     """Hertz to semitones above 1 Hz."""
@@ -34,25 +22,18 @@ def semitones(pitch: Array) -> Array:
 
 
 def pitch_mean(pitch: Array) -> float:
-    """Geometric mean, hertz, over the steady voiced frames of a contour [T]."""
-    heights = _heights(pitch)
-    return float(2 ** (heights.mean() / 12)) if len(heights) else math.nan
+    """Geometric mean, hertz, of pitches [N]."""
+    return float(np.exp(np.log(pitch).mean())) if len(pitch) else math.nan
 
 
 def pitch_spread(pitch: Array) -> float:
-    """Standard deviation, semitones, over the steady voiced frames of a contour [T]."""
-    heights = _heights(pitch)
-    return float(heights.std()) if len(heights) else math.nan
+    """Standard deviation, semitones, of pitches [N]."""
+    return float(semitones(pitch).std()) if len(pitch) else math.nan
 
 
 def pitch_range(pitch: Array) -> float:
-    """Semitones from the 5th to the 95th percentile of the steady voiced frames of [T]."""
-    heights = _heights(pitch)
-    return float(np.ptp(np.percentile(heights, [5, 95]))) if len(heights) else math.nan
-
-
-def _heights(pitch: Array) -> Array:
-    return semitones(pitch[steady(pitch > 0)])
+    """Semitones from the 5th to the 95th percentile of pitches [N]."""
+    return float(np.ptp(np.percentile(semitones(pitch), [5, 95]))) if len(pitch) else math.nan
 
 
 def intensity_spread(analysis: Analysis) -> float:

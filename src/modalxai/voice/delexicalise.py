@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from modalxai.types import Audio
-from modalxai.voice.contours import steady
 from modalxai.voice.intensity import impose
 from modalxai.voice.world import Analysis, RawAudio, levelled, waveform_of
 
@@ -22,7 +21,7 @@ def hum(analysis: Analysis) -> Analysis:
     Every frame gets one spectral envelope, the geometric mean over the voiced frames (over all,
     without any), and one aperiodicity. Voiceless sounds become a breath of the same envelope.
     """
-    frames = steady(analysis.voiced) if analysis.voiced.any() else np.ones_like(analysis.voiced)
+    frames = analysis.sure if analysis.sure.any() else np.ones_like(analysis.sure)
     shape = np.exp(np.log(analysis.envelope[frames]).mean(0))
     power = analysis.envelope.mean(1, keepdims=True)
     still = np.broadcast_to(analysis.aperiodicity[frames].mean(0), analysis.aperiodicity.shape)

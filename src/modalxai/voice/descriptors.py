@@ -12,7 +12,8 @@ from torch import Tensor
 from modalxai.types import Spans
 from modalxai.voice import contours
 from modalxai.voice.intensity import PERIOD
-from modalxai.voice.world import Analysis, RawAudio, Tracker, analyse, waveform_of
+from modalxai.voice.tracking import Tracker
+from modalxai.voice.world import Analysis, RawAudio, analyse, waveform_of
 
 CLIPPED = 0.001
 """Share of the samples on plateaus at the peak from which on a clip is told to be clipped."""
@@ -25,10 +26,11 @@ class Prosody:
     Parameters
     ----------
     pitch_mean
-        Hertz, geometric mean over the voiced frames; edges of voiced stretches (15 ms), where a
-        tracker guesses, do not count, here and below.
+        Hertz, geometric mean over the voiced frames whose pitch is no guess: not at the edge of a
+        voiced stretch, and two trackers agree.
     pitch_sd, pitch_range
-        Semitones: standard deviation, and from the 5th to the 95th percentile.
+        Semitones, over the same frames: standard deviation, and from the 5th to the 95th
+        percentile.
     voiced_share
         Of the active frames, 0 to 1. Active is what is neither a pause nor noise.
     rate
@@ -75,11 +77,12 @@ def measure(raw: RawAudio, tracker: Tracker | None = None) -> Prosody:
     """
     analysis = analyse(raw, tracker)
     active, voiced = analysis.active, analysis.voiced
+    sure = analysis.sure_pitch
     loud = analysis.intensity[active]
     return Prosody(
-        pitch_mean=contours.pitch_mean(analysis.pitch),
-        pitch_sd=contours.pitch_spread(analysis.pitch),
-        pitch_range=contours.pitch_range(analysis.pitch),
+        pitch_mean=contours.pitch_mean(sure),
+        pitch_sd=contours.pitch_spread(sure),
+        pitch_range=contours.pitch_range(sure),
         voiced_share=float(voiced[active].mean()) if active.any() else math.nan,
         rate=contours.speaking_rate(analysis),
         intensity_mean=float(loud.mean()) if active.any() else math.nan,

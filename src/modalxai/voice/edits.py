@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from modalxai.errors import InputError
 from modalxai.types import Audio
 from modalxai.voice.contours import pitch_mean, speaking_rate
-from modalxai.voice.world import Analysis, RawAudio, Tracker, analyse, synthesise
+from modalxai.voice.tracking import Tracker
+from modalxai.voice.world import Analysis, RawAudio, analyse, synthesise
 
 Array = NDArray[np.float64]
 
@@ -77,7 +78,7 @@ class Reference:
             No recording has a voice in it.
         """
         found = [analyse(recording, tracker) for recording in recordings]
-        pitches = [pitch_mean(analysis.pitch) for analysis in found if analysis.voiced.any()]
+        pitches = [pitch_mean(analysis.sure_pitch) for analysis in found if analysis.voiced.any()]
         rates = [rate for analysis in found if not math.isnan(rate := speaking_rate(analysis))]
         if not pitches or not rates:
             raise InputError(
@@ -198,7 +199,7 @@ def _pitch(analysis: Analysis, edit: Edit) -> Array:
     pitch = np.zeros_like(analysis.pitch)
     if not voiced.any():
         return pitch
-    mean = pitch_mean(analysis.pitch)
+    mean = pitch_mean(analysis.sure_pitch)
     neutral = mean if edit.reference.pitch is None else edit.reference.pitch
     level = neutral * (mean / neutral) ** edit.pitch_level
     moved = level * (analysis.pitch[voiced] / mean) ** edit.pitch_range
@@ -239,6 +240,7 @@ def _stretched(analysis: Analysis, factor: float) -> Analysis:
     return replace(
         analysis,
         pitch=np.where(inside, glide, analysis.pitch[nearest]),
+        sure=analysis.sure[nearest],
         envelope=np.exp(between(np.log(analysis.envelope))),
         aperiodicity=between(analysis.aperiodicity),
         intensity=between(analysis.intensity),

@@ -12,7 +12,8 @@ from modalxai.types import Spans
 from modalxai.voice.checks import Check, check_edit
 from modalxai.voice.edits import Edit, Reference, check_dose, resynthesise
 from modalxai.voice.players import indexed, kept
-from modalxai.voice.world import RawAudio, Tracker
+from modalxai.voice.tracking import Tracker
+from modalxai.voice.world import RawAudio
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,15 @@
 """WORLD: a voice as pitch, spectral envelope and aperiodicity, and put together again.
 
 Source: M. Morise, F. Yokomori, K. Ozawa, IEICE Trans. Inf. & Syst. E99-D (2016), 1877-1884. The
-pitch is found by Harvest (Morise, Interspeech 2017) or by DIO with StoneMask (Morise et al., 2009),
-the envelope by CheapTrick, the aperiodicity by D4C.
+envelope is found by CheapTrick, the aperiodicity by D4C.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modalxai import audio
-from modalxai.errors import DependencyError, InputError
+from modalxai.errors import InputError
 from modalxai.types import Audio
+from modalxai.voice import library
 from modalxai.voice.intensity import PERIOD, active_frames, decibels, impose
+from modalxai.voice.tracking import Tracker, steady, track
 
 Array = NDArray[np.float64]
 RawAudio = Audio | str | Path
@@ -37,45 +34,6 @@ VOICED = 0.5
 """D4C sets the aperiodicity of a frame it holds to be unvoiced to 1 from the lowest bin on."""
 
 
-@dataclass(frozen=True)
-class Tracker:
-    """How the pitch is found.
-
-    Parameters
-    ----------
-    method
-        ``"harvest"``, the more robust and by far the slowest step of all, or ``"dio"`` (refined by
-        StoneMask), some thirty times as fast, with more octave errors.
-    floor, ceiling
-        Hertz between which a pitch is looked for.
-
-    Raises
-    ------
-    InputError
-        Another method, or no range of pitches.
-    """
-
-    method: Literal["harvest", "dio"] = "harvest"
-    floor: float = 60.0
-    ceiling: float = 800.0
-
-    def __post_init__(self) -> None:
-        if self.method not in ("harvest", "dio"):
-            raise InputError(
-                "an unknown way to find the pitch",
-                expected="'harvest' or 'dio'",
-                got=repr(self.method),
-                mend="choose one of the two",
-            )
-        if not 40 <= self.floor < self.ceiling <= 2000:
-            raise InputError(
-                "no range of pitches",
-                expected="40 <= floor < ceiling <= 2000 hertz",
-                got=f"floor={self.floor!r}, ceiling={self.ceiling!r}",
-                mend="leave the defaults, 60 and 800, unless the voice is known",
-            )
-
-
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """A clip in WORLD's terms, one row every 5 ms; frame t stands at t * 5 ms.
@@ -85,6 +43,9 @@ class Analysis:
     pitch
         Hertz [T], 0 where unvoiced. A frame is voiced when the tracker finds a pitch, D4C finds
         the spectrum periodic, and the frame is active.
+    sure
+        Bool [T], voiced frames whose pitch is no guess, see `modalxai.voice.tracking.steady`.
+        Means and spreads of the pitch are taken over these.
     envelope
         Power spectrum [T, F], smoothed over the harmonics.
     aperiodicity
@@ -100,6 +61,7 @@ class Analysis:
     """
 
     pitch: Array
+    sure: NDArray[np.bool_]
     envelope: Array
     aperiodicity: Array
     intensity: Array
@@ -112,6 +74,11 @@ class Analysis:
     def voiced(self) -> NDArray[np.bool_]:
         """Bool [T]."""
         return self.pitch > 0
+
+    @property
+    def sure_pitch(self) -> Array:
+        """Hertz of the sure frames, [N]."""
+        return self.pitch[self.sure]
 
     @property
     def highest(self) -> float:
@@ -156,9 +123,9 @@ def waveform_of(raw: RawAudio) -> tuple[Array, int]:
 def analyse(raw: RawAudio, tracker: Tracker | None = None) -> Analysis:
     """Take a recording apart.
 
-    The analysis of the latest clip, and the pitch of the latest 64, which is most of the work, are
-    kept and found again by the clip's samples: many edits of one clip cost one analysis, also when
-    the clips of a batch take turns.
+    The analyses of the latest two clips, and the pitches of the latest 64, which are most of the
+    work, are kept and found again by the clips' samples: many edits of one clip cost one analysis,
+    and the clips of a batch may take turns.
 
     Raises
     ------
@@ -171,11 +138,11 @@ def analyse(raw: RawAudio, tracker: Tracker | None = None) -> Analysis:
     return _analyse(waveform.astype(np.float32).tobytes(), rate, tracker or Tracker())
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _analyse(samples: bytes, rate: int, tracker: Tracker) -> Analysis:
-    world = pyworld()
+    world = library.pyworld()
     clip, signal, fast = _signals(samples, rate)
-    pitch = _track(samples, rate, tracker)
+    pitch, agreed = _track(samples, rate, tracker)
     times = np.arange(len(pitch)) * PERIOD
     envelope = world.cheaptrick(signal, pitch, times, fast, f0_floor=tracker.floor)
     size = 2 * (envelope.shape[1] - 1)
@@ -183,8 +150,9 @@ def _analyse(samples: bytes, rate: int, tracker: Tracker) -> Analysis:
     intensity = decibels(clip, rate, len(times))
     active = active_frames(intensity)
     pitch = np.where(active & (aperiodicity[:, 0] < VOICED), pitch, 0.0)
+    sure = steady(pitch > 0, agreed)
     level = float(np.sqrt(np.mean(clip**2)))
-    found = (pitch, envelope, aperiodicity, intensity, active)
+    found = (pitch, sure, envelope, aperiodicity, intensity, active)
     for array in found:
         # They are kept, and must stay what they are.
         array.setflags(write=False)
@@ -192,14 +160,9 @@ def _analyse(samples: bytes, rate: int, tracker: Tracker) -> Analysis:
 
 
 @lru_cache(maxsize=64)
-def _track(samples: bytes, rate: int, tracker: Tracker) -> Array:
-    world = pyworld()
+def _track(samples: bytes, rate: int, tracker: Tracker) -> tuple[Array, NDArray[np.bool_]]:
     _, signal, fast = _signals(samples, rate)
-    limits = {"f0_floor": tracker.floor, "f0_ceil": tracker.ceiling, "frame_period": PERIOD * 1000}
-    if tracker.method == "harvest":
-        return np.asarray(world.harvest(signal, fast, **limits)[0])
-    coarse, times = world.dio(signal, fast, **limits)
-    return np.asarray(world.stonemask(signal, coarse, times, fast))
+    return track(signal, fast, tracker)
 
 
 def _signals(samples: bytes, rate: int) -> tuple[Array, Array, int]:
@@ -228,7 +191,7 @@ def synthesise(analysis: Analysis) -> Audio:
     clip = np.zeros(analysis.samples)
     if analysis.level > 0:
         factor = _factor(analysis.sample_rate)
-        sound = pyworld().synthesize(
+        sound = library.pyworld().synthesize(
             # Copies, because pyworld takes nothing that is read-only.
             np.array(analysis.pitch, order="C"),
             np.array(analysis.envelope, order="C"),
@@ -257,25 +220,3 @@ def _lowered(sound: Array, factor: int) -> Array:
     from scipy.signal import resample_poly
 
     return sound if factor == 1 else np.asarray(resample_poly(sound, 1, factor))
-
-
-def pyworld() -> ModuleType:
-    """The pyworld package.
-
-    Raises
-    ------
-    DependencyError
-        It is missing, or setuptools, which it reads its version with, is missing or too new.
-    """
-    try:
-        with warnings.catch_warnings():
-            # It imports pkg_resources, which says at every import that it will go away.
-            warnings.simplefilter("ignore")
-            return importlib.import_module("pyworld")
-    except ImportError as error:
-        raise DependencyError(
-            "the voice cannot be taken apart without pyworld",
-            expected="pyworld, and a setuptools older than 82",
-            got=str(error),
-            mend="pip install 'modalxai[prosody]'",
-        ) from error
