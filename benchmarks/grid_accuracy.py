@@ -28,9 +28,9 @@ from modalxai.types import Features, Spans
 
 UNITS, WIDTH, KINDS, CLASSES = 8, 24, 10, 4
 LABELS = mx.labels(*(f"emotion {index}" for index in range(CLASSES)))
-BUDGETS = (64, 128, 256)
+BUDGETS = (96, 128, 256)
 SAMPLES = 6
-STEPS = 1500
+STEPS = 2500
 PLAYERS = {"text": "unit", "audio": "unit"}
 
 

@@ -91,6 +91,14 @@ class DependencyError(ModalxaiError, ImportError):
     """A package that is missing, or whose binary does not match another."""
 
 
+class RequestError(ModalxaiError, RuntimeError):
+    """A request that a server did not answer, or not with what was asked for."""
+
+
+class AccessError(RequestError):
+    """A server that would refuse every request alike: no key, a wrong address or model."""
+
+
 def each(raws: Sequence[Raw | None], convert: Callable[[Raw], Value]) -> list[Value | None]:
     """``convert`` on every raw value that is there; an error carries the row it came from."""
     values: list[Value | None] = []

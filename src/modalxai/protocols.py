@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from modalxai.types import Attribution, Features, Inputs, Labels, Prediction, Sample, Spans
+from modalxai.types import Attribution, Audio, Features, Inputs, Labels, Prediction, Sample, Spans
 
 Raw = TypeVar("Raw")
 RawIn = TypeVar("RawIn", contravariant=True)
@@ -288,6 +288,26 @@ class Priced(Protocol):
 
 
 @runtime_checkable
+class Divided(Protocol):
+    """Optional: a game that knows how it was divided."""
+
+    @property
+    def divided(self) -> Mapping[str, str]:
+        """By divided modality, what its players are, for a `Provenance`."""
+        ...
+
+
+@runtime_checkable
+class Enumerated(Protocol):
+    """Optional: a game that knows whether its draws are a sample."""
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether the draws of `value` are all there are, so that their mean has no error."""
+        ...
+
+
+@runtime_checkable
 class FactoredGame(Game, Protocol):
     """A game over encoders and a fusion: V + W encodings for V * W coalitions."""
 
@@ -329,4 +349,79 @@ class Attributor(Protocol):
 
     def attribute(self, game: Game, labels: Sequence[str] | None = None) -> Attribution:
         """Contributions to the named labels, or to every label for ``None``."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Speech to text. Plugins: group ``modalxai.transcribers``."""
+
+    @property
+    def name(self) -> str:
+        """Tells it from other transcribers, in a cache."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Json values: everything beside the sound that decides the text, and no secret."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Most recordings in one call."""
+        ...
+
+    def transcribe(self, audio: Sequence[Audio]) -> list[str]:
+        """One text per recording, which does not depend on the others.
+
+        ``""`` where nothing was said. A recording that cannot be used raises an `InputError`
+        whose ``index`` is its place; a server that does not answer, a `RequestError`.
+        """
+        ...
+
+
+@runtime_checkable
+class Corrupting(Transcriber, Protocol):
+    """Optional: a transcriber that makes its text from what was really said."""
+
+    def corrupt(self, texts: Sequence[str], ids: Sequence[str]) -> list[str]:
+        """One text per true text; ``ids`` are the samples', which seeds belong to."""
+        ...
+
+
+class Line(NamedTuple):
+    """What one speaker says, and the lines of the dialogue around it."""
+
+    text: str
+    speaker: str | None = None
+    before: tuple[Line, ...] = ()
+    """The oldest first."""
+    after: tuple[Line, ...] = ()
+    """The nearest first."""
+
+
+class Translator(Protocol):
+    """Text to text in another language. Plugins: group ``modalxai.translators``."""
+
+    @property
+    def name(self) -> str:
+        """Tells it from other translators, in a cache."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Json values: everything beside the line that decides the translation, and no secret."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Most lines in one call."""
+        ...
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """How many lines before and after it reads."""
+        ...
+
+    def translate(self, lines: Sequence[Line]) -> list[str]:
+        """One translation per line; errors as in `Transcriber`."""
         ...

@@ -61,7 +61,7 @@ def test_an_ear_for_pitch_alone_gives_pitch_alone() -> None:
     assert all(abs(values[name]) < 0.3 * whole for name in values if name != "pitch range")
     assert values["pitch level"] == values["rate"] == 0  # idle without a reference
     assert found.residual().abs().max() < 1e-5
-    assert found.unit_gap().abs().max() < 1e-5
+    assert found.unit_gap()[..., 1].abs().max() < 1e-5
     assert found.totals[..., 0].eq(0).all()  # the text is no player
 
 
@@ -226,3 +226,37 @@ def test_what_cannot_be_divided_is_said() -> None:
     for method in (ContentTone(), Prosody()):
         with pytest.raises(InputError, match="raw values"):
             method.attribute(model.game(model.collate(given), removal=REMOVAL))
+
+
+def test_donors_give_prosody_and_content_their_errors() -> None:
+    given, donors = samples(1), [{**one, "id": f"d{one['id']}"} for one in samples(3)]
+
+    def loudness(given: list[dict[str, Any]]) -> list[list[float]]:
+        return [[float(torch.as_tensor(s["audio"].waveform).square().mean())] for s in given]
+
+    def game(draws: Any) -> mx.CallableGame:
+        return mx.CallableGame(
+            loudness,
+            given,
+            labels=SCORE,
+            modalities=("text", "audio"),
+            removal="marginal",
+            background=donors,
+            draws=draws,
+        )
+
+    every, some = game("all"), game(3)
+    whole = mx.Explanation.of(some).draws[:, :, 0, 0]  # [R, 4]
+    expected = float((whole[:, 3] - whole[:, 1]).std() / 3**0.5)  # audio is bit 1
+    assert expected > 0
+    for method in (Prosody(), ContentTone()):
+        found, exact = method.attribute(some), method.attribute(every)
+        assert abs(float(found.se[0, 0, 1]) - expected) < 1e-4 * expected
+        assert (found.unit_se["audio"] > 0).any()
+        torch.testing.assert_close(found.units["audio"], exact.units["audio"])
+        assert exact.se.eq(0).all()
+        assert exact.unit_se["audio"].eq(0).all()
+        assert found.provenance.params["draws"] == 3
+        assert exact.provenance.params["draws"] == "all"
+    effects = Prosody().effects(every, doses=(0.5,))
+    assert effects.provenance.params["draws"] == "all"

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 import pickle
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from modalxai.datasets import ManifestCorpus
-from modalxai.errors import InputError
+from modalxai.errors import DependencyError, InputError
 
 KOREAN = Path("/nowhere")
 for parent in Path(__file__).resolve().parents:
@@ -179,3 +182,179 @@ def test_the_korean_recordings_open() -> None:
     assert sample["audio"].waveform.shape[-1] / 16_000 == pytest.approx(
         float(sample["duration_s"]), abs=2e-3
     )
+
+
+def test_paths_that_lead_out_of_the_folder_are_refused(folder: Path, tmp_path: Path) -> None:
+    inner = folder / "inner"
+    inner.mkdir()
+    soundfile.write(inner / "c.wav", np.full(800, 0.1, "float32"), 16_000)
+    (folder / "inner2").mkdir()
+    soundfile.write(folder / "inner2/c.wav", np.full(800, 0.1, "float32"), 16_000)
+    for name in (
+        "../a.wav",
+        "../inner2/c.wav",
+        str(folder / "a.wav"),
+        "sub/../../a.wav",
+        "/etc/passwd",
+        "..",
+    ):
+        with pytest.raises(InputError, match=r"m\.csv, line 2: a path that leads out"):
+            opened(inner, HEADER + f"u1,{name},hi,joy,s1,1\n")
+    for name in ("c.wav", "./c.wav", "sub/../c.wav", str(inner / "c.wav")):
+        assert opened(inner, HEADER + f"u1,{name},hi,joy,s1,1\n")[0]["audio"] is not None
+    # Another root, named by the user, allows what lies in it.
+    assert opened(inner, HEADER + "u1,inner/../a.wav,hi,joy,s1,1\n", root=folder)[0]["audio"]
+    (inner / "link.wav").symlink_to(folder / "a.wav")
+    assert opened(inner, HEADER + "u1,link.wav,hi,joy,s1,1\n")[0]["audio"] is not None
+
+
+def test_another_encoding_is_read_when_named(folder: Path) -> None:
+    raw = (HEADER + ROWS).encode("cp949")
+    assert opened(folder, raw, encoding="cp949")[0]["text"] == "참, 잘했다."
+    with pytest.raises(InputError, match="there is no encoding"):
+        opened(folder, raw, encoding="cp9490")
+
+
+RECORDS: list[dict[str, Any]] = [
+    {"id": "u1", "audio": "a.wav", "text": "참, 잘했다.", "label": "joy", "speaker": "s1", "n": 1},
+    {"id": "u2", "text": "missing\u2028sound", "label": {"anger": 0.25, "joy": 0.75}, "n": None},
+    {"id": 3, "audio": "b.wav", "label": ["joy", "fear"], "speaker": "s1"},
+    {"id": "u4", "text": "nobody", "audio": None, "label": None},
+]
+
+
+def expect(corpus: ManifestCorpus) -> None:
+    """What every form but csv gives for the records."""
+    assert [sample["audio"] is None for sample in corpus] == [False, True, False, True]
+    assert corpus[2]["audio"].waveform.mean() == pytest.approx(0.2, abs=1e-3)
+    assert corpus.column("id") == ["u1", "u2", "3", "u4"]
+    assert corpus.column("text") == ["참, 잘했다.", "missing\u2028sound", None, "nobody"]
+    assert corpus.column("speaker") == ["s1", None, "s1", None]
+
+
+def test_json_lines(folder: Path) -> None:
+    path = folder / "m.jsonl"
+    content = "\n\n".join(json.dumps(one, ensure_ascii=False) for one in RECORDS)
+    path.write_text(content, encoding="utf-8")
+    corpus = ManifestCorpus(path)
+    expect(corpus)
+    assert corpus.labels == ("anger", "fear", "joy")
+    assert [sample["labels"] for sample in corpus] == [
+        {"joy": 1},
+        {"anger": 0.25, "joy": 0.75},
+        {"anger": 0, "fear": 1, "joy": 1},
+        {},
+    ]
+    assert corpus.column("n") == [1, None, None, None]
+    expect(pickle.loads(pickle.dumps(corpus)))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "u9", "text": "x"', "line 5: not a row of JSON lines"),
+        ('["u9"]', "line 5: not a row of JSON lines"),
+        ('{"id": "u9", "id": "u8", "text": "x"}', "line 5: not a row of JSON lines"),
+        ('{"id": "u9", "text": 5}', "line 5: a text that is none"),
+        ('{"id": "u9", "text": "x", "label": 5}', "line 5: a label that is none"),
+        ('{"id": "u9", "text": "x", "label": [5]}', "line 5: a label that is none"),
+        ('{"id": "u1", "text": "x"}', "line 5: id 'u1' occurs twice"),
+        ('{"id": null, "text": "x"}', "line 5: a row without an id"),
+        ('{"id": "u9"}', "line 5: neither audio nor text"),
+        ('{"id": "u9", "audio": "../x.wav"}', "line 5: a path that leads out"),
+        ('{"id": "u9", "audio": "x.wav"}', "line 5: 1 recordings are missing"),
+    ],
+)
+def test_bad_json_lines_are_refused_by_line(folder: Path, line: str, said: str) -> None:
+    path = folder / "m.jsonl"
+    lines = [json.dumps(one, ensure_ascii=False) for one in RECORDS]
+    path.write_text("\n".join([*lines, line]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"m\.jsonl") as caught:
+        ManifestCorpus(path)
+    assert said in str(caught.value)
+
+
+SIMPLE = [
+    {**one, "id": str(one["id"]), "label": name}
+    for one, name in zip(RECORDS, ("joy", "anger", "fear", None), strict=True)
+]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_parquet(folder: Path, inside: bool) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{**one, "audio": one.get("audio")} for one in SIMPLE]
+    for one in rows if inside else []:
+        name = one["audio"]
+        one["audio"] = {"bytes": (folder / name).read_bytes(), "path": name} if name else None
+    parquet.write_table(pa.Table.from_pylist(rows), folder / "m.parquet", row_group_size=3)
+    corpus = ManifestCorpus(folder / "m.parquet")
+    expect(corpus)
+    assert [sample["labels"] for sample in corpus] == [{"joy": 1}, {"anger": 1}, {"fear": 1}, {}]
+    expect(pickle.loads(pickle.dumps(corpus)))
+    assert corpus.where(speaker="s1")[1]["audio"].waveform.mean() == pytest.approx(0.2, abs=1e-3)
+    (folder / "bad.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(InputError, match=r"bad\.parquet cannot be read"):
+        ManifestCorpus(folder / "bad.parquet")
+    with pytest.raises(InputError, match=r"none\.parquet cannot be read"):
+        ManifestCorpus(folder / "none.parquet")
+
+
+def test_parquet_without_pyarrow_is_a_plain_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(DependencyError, match=r"modalxai\[data\]"):
+        ManifestCorpus(folder / "m.parquet")
+
+
+def test_hugging_face_datasets(folder: Path) -> None:
+    hub = pytest.importorskip("datasets")
+    names = ["anger", "fear", "joy"]
+    columns = {key: [one.get(key) for one in SIMPLE] for key in ("id", "text", "speaker")}
+    codes = [None if one["label"] is None else names.index(str(one["label"])) for one in SIMPLE]
+    paths = [one.get("audio") for one in SIMPLE]
+    plain = {"id": hub.Value("string"), "text": hub.Value("string"), "speaker": hub.Value("string")}
+    features = hub.Features(
+        {**plain, "label": hub.ClassLabel(names=names), "audio": hub.Value("string")}
+    )
+    dataset = hub.Dataset.from_dict({**columns, "label": codes, "audio": paths}, features=features)
+    corpus = ManifestCorpus(dataset, root=folder)
+    expect(corpus)
+    assert [sample["labels"] for sample in corpus] == [{"joy": 1}, {"anger": 1}, {"fear": 1}, {}]
+    sound = [{"bytes": (folder / p).read_bytes(), "path": p} if p else None for p in paths]
+    stored = {"bytes": hub.Value("binary"), "path": hub.Value("string")}
+    features = hub.Features({**features, "audio": stored})
+    data = {**columns, "label": codes, "audio": sound}
+    dataset = hub.Dataset.from_dict(data, features=features).cast_column("audio", hub.Audio())
+    corpus = ManifestCorpus(dataset)
+    expect(corpus)
+    expect(pickle.loads(pickle.dumps(corpus)))
+    with pytest.raises(InputError, match="no list of samples"):
+        ManifestCorpus(hub.DatasetDict({"train": dataset}))
+
+
+def test_samples_with_arrays_inside_json_lines(folder: Path) -> None:
+    one = {"id": "u1", "audio": {"array": [0.0, 0.5], "sampling_rate": 8000}, "text": None}
+    bad = {"id": "u2", "audio": 5}
+    path = folder / "m.jsonl"
+    path.write_text(json.dumps(one) + "\n" + json.dumps(bad), encoding="utf-8")
+    corpus = ManifestCorpus(path, label=None, speaker=None)
+    assert corpus[0]["audio"].sample_rate == 8000
+    assert corpus[0]["audio"].waveform.tolist() == [0.0, 0.5]
+    with pytest.raises(InputError, match=r"m\.jsonl, line 2: audio that is no recording"):
+        corpus[1]
+
+
+def test_a_manifest_has_dialogues_and_a_report(folder: Path) -> None:
+    content = "id,text,dialogue,turn\nx,c,d1,10\ny,a,d1,9\nz,b,d2,1\n"
+    corpus = opened(folder, content, audio=None, label=None, speaker=None)
+    assert [turn.text for turn in corpus.context(0).preceding] == ["a"]
+    assert corpus.context(2) == ((), ())
+    corpus = opened(folder, HEADER + ROWS)
+    (folder / "b.wav").write_bytes(b"no sound")
+    report = corpus.check()
+    assert [(f.kind, f.subject) for f in report.of("broken")] == [("unreadable", "u3")]
+    with pytest.raises(InputError, match="no turns to look up"):
+        corpus.context(0)

@@ -10,6 +10,7 @@ import torch
 from toys import Rows, vector_model, vector_samples
 
 import modalxai as mx
+from modalxai.attribution import Owen, UnitShapley
 from modalxai.errors import InputError, RemovalError
 from modalxai.games import Background
 from modalxai.types import Features
@@ -176,3 +177,63 @@ def test_what_marginal_removals_need_is_said() -> None:
         game = model.game(samples, removal="marginal", background=donors, level=level)
         with pytest.raises(RemovalError, match="as a whole"):
             game.divide({"a": "item"})
+
+
+def test_all_donors_have_no_error_and_a_sample_of_them_has() -> None:
+    model, samples, donors = vector_model(2, "joint"), vector_samples(4, missing=True), others(5)
+    ask = {"removal": "marginal", "background": donors}
+    every, some = (mx.explain(model, samples, draws=draws, **ask) for draws in ("all", 5))
+    assert every.provenance.params == {"draws": "all"}
+    assert every.shapley().se.eq(0).all()
+    assert every.moebius().se.eq(0).all()
+    assert (some.shapley().se[0] > 0).all()
+    torch.testing.assert_close(every.shapley().totals, some.shapley().totals, **CLOSE)
+    # An interaction counts as one from 0.05 nats, not from three errors that there are not.
+    tight = every.interaction_types()
+    assert (tight.tolerance <= some.interaction_types().tolerance).all()
+    assert (tight.tolerance < some.interaction_types().tolerance).any()
+    parts = [mx.explain(model, sample, draws="all", **ask) for sample in samples]
+    merged = mx.Explanation.merge(parts)
+    assert merged.shapley().se.eq(0).all()
+    torch.testing.assert_close(merged.draws, every.draws, **CLOSE)
+    with pytest.raises(InputError, match="do not merge"):
+        mx.Explanation.merge(
+            [parts[0], mx.explain(model, samples[1], draws=5, **ask)]
+        )  # one exact, one a sample
+
+
+def test_all_donors_beside_a_removal_that_may_be_random_are_a_sample() -> None:
+    model, samples, donors = vector_model(2, "joint"), vector_samples(2), others(4)
+    removal = {"a": "marginal", "b": "noise"}
+    found = mx.explain(model, samples, removal=removal, background=donors, draws="all")
+    assert found.provenance.params == {"draws": 4}
+    assert (found.shapley().se > 0).any()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_samples_that_lack_what_is_lent_have_as_many_draws(batch_size: int) -> None:
+    model, samples, donors = vector_model(2), vector_samples(4, missing=True), others(5)
+    assert any(sample["a"] is None for sample in samples)
+    removal = {"a": "marginal", "b": "absent"}
+    found = mx.explain(
+        model, samples, removal=removal, background=donors, draws=3, batch_size=batch_size
+    )
+    assert found.draws.shape[0] == 3
+    assert found.provenance.params == {"draws": 3}
+
+
+def test_words_of_a_game_whose_other_modality_is_lent() -> None:
+    """Random removals of parts, and donors: units sum to totals, totals to the change."""
+    model, donors = vector_model(2, "joint"), others(4)
+    samples = [{**one, "a": torch.randn(8, 4)} for one in vector_samples(3, missing=True)]
+    removal = {"a": "noise", "b": "marginal"}
+    for draws in (1, 3):
+        game = model.game(samples, removal=removal, background=donors, draws=draws)
+        for method in (Owen, UnitShapley):
+            for budget in (2048, 60):
+                found = method({"a": "item"}, budget=budget).attribute(game)
+                assert found.residual().abs().max() < 1e-4
+                gap = found.unit_gap()[..., 0]
+                assert gap.abs().max() < 1e-4
+                drawn = (found.unit_se["a"] > 0).any()
+                assert bool(drawn) == (draws > 1 or budget == 60)

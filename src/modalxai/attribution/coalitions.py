@@ -14,7 +14,7 @@ from modalxai.attribution.indices import Players
 from modalxai.attribution.scales import on_scale, rivals_of
 from modalxai.attribution.terms import Terms
 from modalxai.errors import InputError
-from modalxai.protocols import Game
+from modalxai.protocols import Enumerated, Game
 from modalxai.types import Attribution, Labels, Provenance, Targets, records, select
 from modalxai.types.records import require_mergeable
 
@@ -40,7 +40,8 @@ class CoalitionTable:
     draws
         Float [R, 2**M, N, K], raw scores. Bit j of row i is set where modality j is present, so
         row 0 is the empty coalition and the last row the prediction. R is 1 unless the removal
-        draws at random.
+        draws at random. Where ``provenance.params["draws"]`` is ``"all"`` these are all the donors
+        of the background, and standard errors are 0.
     targets
         Annotated values and mask, each [N, K].
     columns
@@ -124,7 +125,7 @@ class CoalitionTable:
             columns=dict(columns or {}),
             provenance=Provenance(
                 attributor="coalition-table",
-                params={"draws": draws.shape[0]} if draws.shape[0] > 1 else {},
+                params=draws_of(game, draws.shape[0]),
                 scale="raw",
                 level=game.level,
                 **game.settings,
@@ -143,6 +144,11 @@ class CoalitionTable:
             tuple(name for bit, name in enumerate(self.modalities) if row >> bit & 1)
             for row in range(1 << len(self.modalities))
         )
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether the draws are all there are, so that their mean has no error."""
+        return self.provenance.params.get("draws") == "all"
 
     def values(self, scale: str | None = None, against: str = "rival") -> Tensor:
         """The table on a scale, [R, 2**M, N, K]; see `modalxai.attribution.scales.on_scale`."""
@@ -163,7 +169,7 @@ class CoalitionTable:
     ) -> Attribution:
         """A result from what each draw says, ``drawn`` [R, N, L, M], of the table ``values``."""
         # A modality that a sample lacks is no player: exactly 0, whatever rounding says.
-        totals, error = _mean(drawn.masked_fill(~self.present[:, None, :], 0))
+        totals, error = mean_over(drawn.masked_fill(~self.present[:, None, :], 0), self.enumerated)
         return Attribution(
             sample_ids=self.sample_ids,
             labels=tuple(self.labels[column] for column in chosen),
@@ -186,7 +192,7 @@ class CoalitionTable:
         """A result from what each draw says of each coalition, [R, N, L]."""
         gone = [~self.present[:, players].all(1)[:, None] for players in map(list, terms)]
         drawn = [one.masked_fill(no, 0) for one, no in zip(terms.values(), gone, strict=True)]
-        values, error = _mean(torch.stack(drawn, dim=-1))
+        values, error = mean_over(torch.stack(drawn, dim=-1), self.enumerated)
         return Terms(
             sample_ids=self.sample_ids,
             labels=tuple(self.labels[column] for column in chosen),
@@ -289,11 +295,18 @@ class CoalitionTable:
         return merged
 
 
-def _mean(drawn: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the draws [R, ...] and its standard error, 0 for a single draw."""
-    draws = drawn.shape[0]
-    error = drawn.std(0) / draws**0.5 if draws > 1 else torch.zeros_like(drawn[0])
-    return drawn.mean(0), error
+def draws_of(game: Game, count: int) -> dict[str, Any]:
+    """What a provenance says of the draws of a game, R of them: nothing where there is one."""
+    if isinstance(game, Enumerated) and game.enumerated:
+        return {"draws": "all"}
+    return {"draws": count} if count > 1 else {}
+
+
+def mean_over(drawn: Tensor, enumerated: bool = False) -> tuple[Tensor, Tensor]:
+    """Mean over the draws [R, ...] and its standard error: 0 for one draw or all there are."""
+    draws, mean = drawn.shape[0], drawn.mean(0)
+    sampled = draws > 1 and not enumerated
+    return mean, drawn.std(0) / draws**0.5 if sampled else torch.zeros_like(mean)
 
 
 def _plain(column: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modalxai.attribution import indices
+from modalxai.attribution.coalitions import mean_over
 from modalxai.attribution.grid import OneSample, one_by_one
 from modalxai.attribution.masks import every
 from modalxai.attribution.scales import Scale
@@ -67,7 +68,8 @@ class ContentTone:
         """
         require_modality(game, self.audio)
         divided = game.divide({self.audio: self.division})
-        headline = Explanation.of(divided).shapley(self.scale, labels, self.against)
+        modal = Explanation.of(divided)
+        headline = modal.shapley(self.scale, labels, self.against)
         spans, shape = divided.players, headline.prediction.shape
         rows = Rows(spans, shape[1])
         names = divided.modalities
@@ -86,10 +88,10 @@ class ContentTone:
             places = _places(one)
             for name, own in places.items():
                 parts = values[..., own]
-                rows.put(name, row, one.real[name], parts.mean(0), _error(parts))
-                total = parts.sum(-1)
-                totals[row, :, names.index(name)] = total.mean(0).to(totals)
-                errors[row, :, names.index(name)] = _error(total).to(errors)
+                rows.put(name, row, one.real[name], *mean_over(parts, modal.enumerated))
+                total, error = mean_over(parts.sum(-1), modal.enumerated)
+                totals[row, :, names.index(name)] = total.to(totals)
+                errors[row, :, names.index(name)] = error.to(errors)
             _interact(pairs, row, one, joint(draws.mean(0)), places)
         return replace(
             headline,
@@ -156,9 +158,3 @@ def _interact(
                 if i != j:
                     value = indices.shapley_interaction(table, (min(i, j), max(i, j)))
                     found[row, :, one.real[first][a], one.real[second][b]] = value.to(found)
-
-
-def _error(values: Tensor) -> Tensor:
-    """Standard error of the mean over R draws, [R, ...] to [...]."""
-    count = len(values)
-    return values.std(0) / count**0.5 if count > 1 else torch.zeros_like(values[0])

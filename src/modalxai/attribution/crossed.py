@@ -8,8 +8,7 @@ there. So a sum over V * W cells needs no list of them: V + W rows, sorted by si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from math import comb, prod
 
 import numpy as np
@@ -40,6 +39,7 @@ class Side:
         signs = np.where(keep, 1.0, -1.0)
         self.sets = [list(combinations(range(self.players), k)) for k in range(order + 1)]
         self.parities = [_products(signs, sets) for sets in self.sets]
+        self._own: dict[tuple[int, int], Array] = {}
 
     def moments(self, weight: Array, first: int, second: int) -> Array:
         """Sums of products of two sets' parities over the rows of each size, [n + 1, p, q]."""
@@ -47,11 +47,11 @@ class Side:
         rows = [np.flatnonzero((self.sizes == s) & (weight != 0)) for s in range(self.players + 1)]
         return np.stack([(left[at] * weight[at, None]).T @ right[at] for at in rows])
 
-    @cached_property
-    def own_moments(self) -> dict[tuple[int, int], Array]:
+    def own_moments(self, first: int, second: int) -> Array:
         """`moments` with the side's own weights."""
-        orders = range(len(self.sets))
-        return {(a, b): self.moments(self.weight, a, b) for a, b in product(orders, orders)}
+        if (first, second) not in self._own:
+            self._own[first, second] = self.moments(self.weight, first, second)
+        return self._own[first, second]
 
 
 class Crossed:
@@ -86,7 +86,7 @@ class Crossed:
         self._values = values
         widths = [prod(self._widths(block)) for block in self.blocks]
         edges = np.cumsum([0, *widths]).tolist()
-        self._at = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        self._at = [slice(a, b) for a, b in pairwise(edges)]
         self.terms: int = edges[-1]
         self._folded: dict[int, dict[Block, Array]] = {}
 
@@ -136,7 +136,9 @@ class Crossed:
         """Every cell, one of two complements: parities [cells, terms], odd values [cells, L]."""
         places = self._pairs()
         columns = [
-            _rowwise([s.parities[k][at] for s, k, at in zip(self.sides, block, places, strict=True)])
+            _rowwise(
+                [s.parities[k][at] for s, k, at in zip(self.sides, block, places, strict=True)]
+            )
             for block in self.blocks
         ]
         other = tuple(size - 1 - at for size, at in zip(self._by_cell.shape, places, strict=True))
@@ -183,7 +185,9 @@ class Crossed:
             own = weight if last == place else side.weight
             rows = np.flatnonzero(own)
             scaled = (own * found.reshape(-1)[side.sizes])[rows, None]
-            table = (side.parities[first[last]][rows] * scaled).T @ side.parities[second[last]][rows]
+            table = (side.parities[first[last]][rows] * scaled).T @ side.parities[second[last]][
+                rows
+            ]
             table = table.reshape(*table.shape, *entries)
         else:
             moments = self._moments(last, place, weight, first[last], second[last], cache)
@@ -203,7 +207,7 @@ class Crossed:
         cache: dict[tuple[int, int], Array],
     ) -> Array:
         if m != place:
-            return self.sides[m].own_moments[first, second]
+            return self.sides[m].own_moments(first, second)
         if (first, second) not in cache:
             cache[first, second] = self.sides[m].moments(weight, first, second)
         return cache[first, second]

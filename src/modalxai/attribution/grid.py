@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from modalxai.attribution.masks import Masks
 from modalxai.attribution.scales import on_scale, rivals_of
 from modalxai.errors import InputError
-from modalxai.protocols import Division, Game, Priced, Selectable
+from modalxai.protocols import Divided, Division, Game, Priced, Selectable
 from modalxai.types import Spans, select
 
 Players = Mapping[str, str | Spans | Division[Any]]
@@ -88,13 +88,21 @@ def one_by_one(
         if isinstance(game, Selectable):
             alone, place = game.select([row]), 0
         own = alone.players
-        real = {name: own[name].mask[place].nonzero().flatten().cpu() for name in game.modalities}
-        there = [row] if alone is not game else slice(None)
-        yield OneSample(alone, place, real, scale, chosen, rivals[there])
+        present = alone.present[place].tolist()
+        # A modality that the sample lacks has no players, whatever spans it was given.
+        real = {
+            name: (own[name].mask[place] & there).nonzero().flatten().cpu()
+            for name, there in zip(game.modalities, present, strict=True)
+        }
+        rows = slice(None) if alone is game else [row]
+        yield OneSample(alone, place, real, scale, chosen, rivals[rows])
 
 
 def shares_of_budget(
-    budget: int, players: Mapping[str, int], costs: Mapping[str, float]
+    budget: int,
+    players: Mapping[str, int],
+    costs: Mapping[str, float],
+    cells: int | None = None,
 ) -> dict[str, int]:
     """How many masks of each modality to encode.
 
@@ -110,12 +118,41 @@ def shares_of_budget(
         By modality, n_m.
     costs
         By modality, what encoding one row costs.
+    cells
+        The most that the masks of all modalities may be crossed to: as much of the budget is used
+        as keeps the grid below it.
 
     Raises
     ------
     InputError
-        A budget with fewer than 4 masks for each player: the answer would be noise.
+        A budget with fewer than 4 masks for each player: the answer would be noise. Or so many
+        modalities that even those would cross to too many cells.
     """
+    given = _split_budget(budget, players, costs)
+    if cells is None or prod(given.values()) <= cells:
+        return given
+    low, high = 0, budget
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            fits = prod(_split_budget(middle, players, costs).values()) <= cells
+        except InputError:
+            fits = True  # too little
+        low, high = (middle, high) if fits else (low, middle)
+    try:
+        return _split_budget(low, players, costs)
+    except InputError as error:
+        raise InputError(
+            f"too many players to cross: {dict(players)}",
+            expected=f"a grid of at most {cells} coalitions",
+            got=f"{prod(_split_budget(high, players, costs).values())} at the least",
+            mend="divide fewer modalities at once, or ask owen, which crosses none",
+        ) from error
+
+
+def _split_budget(
+    budget: int, players: Mapping[str, int], costs: Mapping[str, float]
+) -> dict[str, int]:
     all_of = {name: 2**count for name, count in players.items()}
     least = {
         name: min(all_of[name], ROWS_PER_PLAYER * count + 2) for name, count in players.items()
@@ -160,6 +197,19 @@ def corners(players: int) -> Tensor:
 def exact_rows(masks: Mapping[str, Masks]) -> bool:
     """Whether no coalition of any modality was left out."""
     return all(one.exact for one in masks.values())
+
+
+def players_of(game: Game, asked: Players) -> dict[str, str]:
+    """By divided modality what its players are, as a provenance names them.
+
+    Parameters
+    ----------
+    game
+        Divided. Where it does not know how, ``asked`` says so.
+    """
+    if isinstance(game, Divided):
+        return dict(game.divided)
+    return {name: described(own) for name, own in asked.items()}
 
 
 def described(asked: str | Spans | Division[Any]) -> str:

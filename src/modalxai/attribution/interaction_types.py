@@ -8,6 +8,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from modalxai.attribution.coalitions import mean_over
 from modalxai.attribution.shares import ROUNDING
 from modalxai.errors import InputError
 from modalxai.types import Labels
@@ -94,6 +95,7 @@ def find_types(
     labels: Labels,
     modalities: tuple[str, ...],
     present: Tensor,
+    enumerated: bool = False,
 ) -> InteractionTypes:
     """Types from the table on a scale, [R, 2**M, N, L]; see `InteractionTypes`.
 
@@ -101,6 +103,8 @@ def find_types(
     ----------
     least
         [N, L], the tolerance for ``None``; three standard errors of m where those are more.
+    enumerated
+        Whether the draws are all there are.
     """
     everything, count = (1 << len(modalities)) - 1, len(modalities)
     pairs = list(combinations(range(count), 2))
@@ -112,13 +116,11 @@ def find_types(
                 gains[place, ..., p, q] = values[:, others | own] - values[:, others]
     first, second, joint = gains.mean(1)
     drawn = gains[2] - gains[0] - gains[1]
-    interaction, draws = drawn.mean(0), drawn.shape[0]
+    interaction, error = mean_over(drawn, enumerated)
     if tolerance is not None:
         limit = torch.full_like(interaction, tolerance)
     else:
-        limit = least[..., None, None].expand(interaction.shape)
-        if pairs and draws > 1:
-            limit = torch.maximum(limit, 3 * drawn.std(0) / draws**0.5)
+        limit = torch.maximum(least[..., None, None].expand(interaction.shape), 3 * error)
     rounding = ROUNDING * values.abs().amax((0, 1)).clamp(min=1)[..., None, None]
     here = present.new_empty(len(sample_ids), 1, len(pairs), 1)
     for p, (i, j) in enumerate(pairs):

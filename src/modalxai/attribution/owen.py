@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from modalxai.attribution import indices
-from modalxai.attribution.grid import OneSample, Players, corners, described, one_by_one
+from modalxai.attribution.coalitions import mean_over
+from modalxai.attribution.grid import OneSample, Players, corners, one_by_one, players_of
 from modalxai.attribution.masks import Masks
-from modalxai.attribution.regression import estimate
 from modalxai.attribution.scales import Scale
 from modalxai.attribution.table import Explanation
 from modalxai.attribution.units import (
@@ -20,9 +20,9 @@ from modalxai.attribution.units import (
     check_budget,
     divided_modalities,
     masks_for,
-    over_draws,
     pairs_of,
     quotient_weights,
+    sampled,
 )
 from modalxai.errors import InputError
 from modalxai.protocols import Game
@@ -50,9 +50,10 @@ class Owen:
     scale, against
         See `modalxai.attribution.scales.on_scale`.
     budget
-        Encoder rows for a sample, counted in rows of the modality that costs the most. Exact
-        where all coalitions fit, otherwise a sample of them, see
-        `modalxai.attribution.regression`; standard errors are then in ``unit_se``.
+        Encoder rows for a sample, and for each draw where parts are removed at random, counted in
+        rows of the modality that costs the most. Exact where all coalitions fit, otherwise a
+        sample of them, see `modalxai.attribution.regression`;
+        standard errors are then in ``unit_se``.
     pairs
         Also the interaction of each player of one modality with each of another, whose sums are
         the modalities' Shapley interactions. It needs every coalition of both together.
@@ -79,7 +80,8 @@ class Owen:
         check_budget(self.budget)
         divided = game.divide(dict(self.players)) if self.players else game
         names = divided_modalities(divided, self.players)
-        headline = Explanation.of(divided).shapley(self.scale, labels, self.against)
+        modal = Explanation.of(divided)
+        headline = modal.shapley(self.scale, labels, self.against)
         spans = {name: divided.players[name] for name in names}
         rows = Rows(spans, len(headline.labels))
         crossed = pairs_of(divided, names, len(headline.labels)) if self.pairs else {}
@@ -87,15 +89,18 @@ class Owen:
             here = [name for name in names if name in one.here]
             masks = masks_for(one, here, self.budget, self.seed)
             for name in here:
-                rows.put(name, row, one.real[name], *_values(one, name, masks[name]))
+                rows.put(
+                    name, row, one.real[name], *_values(one, name, masks[name], modal.enumerated)
+                )
             for (first, second), table in crossed.items():
                 if first in here and second in here:
                     places = one.real[first][:, None], one.real[second]
                     table[row][:, *places] = _interactions(one, first, second, masks)
         device, dtype = headline.totals.device, headline.totals.dtype
         params: dict[str, object] = {
-            "players": {name: described(asked) for name, asked in self.players.items()},
+            "players": players_of(divided, self.players),
             "budget": self.budget,
+            "pairs": self.pairs,
             "mask_seed": self.seed,
         }
         return replace(
@@ -113,22 +118,15 @@ class Owen:
         )
 
 
-def _values(one: OneSample, name: str, masks: Masks) -> tuple[Tensor, Tensor]:
+def _values(one: OneSample, name: str, masks: Masks, enumerated: bool) -> tuple[Tensor, Tensor]:
     """Owen values and standard errors of one modality's players, each [L, n]."""
     keep = {
         other: masks.keep if other == name else corners(len(one.real[other])) for other in one.here
     }
     averaged = _averaged(one.values(keep), [one.here.index(name)])
-    values, errors = [], []
-    for draw in averaged:
-        if masks.exact:
-            values.append(indices.shapley(draw))
-            errors.append(torch.zeros_like(values[-1]))
-        else:
-            found = estimate([masks], draw.numpy())
-            values.append(torch.from_numpy(found.values).T)
-            errors.append(torch.from_numpy(found.se).T)
-    return over_draws(values, errors)
+    if masks.exact:
+        return mean_over(torch.stack([indices.shapley(draw) for draw in averaged]), enumerated)
+    return sampled([masks], averaged, enumerated)[0]
 
 
 def _averaged(values: Tensor, apart: Sequence[int]) -> Tensor:

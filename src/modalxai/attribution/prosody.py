@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from modalxai.attribution import indices
+from modalxai.attribution.coalitions import draws_of, mean_over
 from modalxai.attribution.content_tone import require_modality
 from modalxai.attribution.grid import OneSample, one_by_one
 from modalxai.attribution.masks import every
 from modalxai.attribution.scales import Scale
-from modalxai.attribution.units import Rows, over_draws
+from modalxai.attribution.units import Rows
 from modalxai.protocols import Game, Selectable
 from modalxai.types import Attribution, Labels, Provenance, select
 from modalxai.voice import Check, ProsodyDivision
@@ -129,6 +130,9 @@ class Prosody:
         rows = Rows(spans, len(chosen))
         shape = len(game.sample_ids), len(chosen)
         prediction, reference = torch.zeros(shape), torch.zeros(shape)
+        errors, place = torch.zeros(*shape, len(game.modalities)), game.modalities.index(self.audio)
+        provenance = self._provenance(game)
+        enumerated = provenance.params.get("draws") == "all"
         asked = torch.cat([_resynthesised(every(len(PLAYERS)).keep), _PLACEBO[:1], _NOTHING])
         asked = _same_sounds(self.division, asked)
         for row, one in enumerate(one_by_one(divided, self.scale, self.against, labels)):
@@ -138,11 +142,11 @@ class Prosody:
             draws = self._draws(one, asked)
             edited, recording, without = draws[:, :-2], draws[:, -2], draws[:, -1]
             values = [_players(*draw) for draw in zip(edited, recording, without, strict=True)]
-            mean, error = over_draws(values, [torch.zeros_like(each) for each in values])
+            mean, error = mean_over(torch.stack(values), enumerated)
             rows.put(self.audio, row, one.real[self.audio], mean, error)
+            errors[row, :, place] = mean_over(recording - without, enumerated)[1]
             prediction[row], reference[row] = recording.mean(0), without.mean(0)
         units = rows.values[self.audio].to(prediction)
-        place = game.modalities.index(self.audio)
         totals = torch.zeros(*shape, len(game.modalities))
         totals[..., place] = units.sum(-1)
         return Attribution(
@@ -153,12 +157,12 @@ class Prosody:
             totals=totals,
             units={self.audio: units},
             pairs={},
-            se=torch.zeros_like(totals),
+            se=errors,
             mask={self.audio: spans[self.audio].mask.cpu()},
             spans={self.audio: spans[self.audio].to("cpu")},
             prediction=prediction,
             reference=reference,
-            provenance=self._provenance(game),
+            provenance=provenance,
             unit_se={self.audio: rows.se[self.audio].to(prediction)},
         )
 
@@ -249,7 +253,11 @@ class Prosody:
         return one.values(masks).flatten(1, -2)
 
     def _provenance(self, game: Game) -> Provenance:
-        params: dict[str, Any] = {"division": repr(self.division)}
+        everyone = {
+            name: one.start.new_ones(one.start.shape).bool() for name, one in game.players.items()
+        }
+        draws = draws_of(game, game.value(everyone).shape[0])
+        params: dict[str, Any] = {**draws, "division": repr(self.division)}
         if self.scale == "contrast":
             params["against"] = self.against
         return Provenance(

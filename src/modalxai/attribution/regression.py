@@ -40,7 +40,8 @@ class Estimate:
         Float64 [n, L], the players of all modalities in order.
     se
         Float64 [n, L], of the sampling of the masks: a jackknife over groups of each modality's
-        masks, since the cells of a grid that share a mask are not independent.
+        masks, since the cells of a grid that share a mask are not independent. Its estimate of
+        the bias counts as well: from few masks a ridge is biased about half as much as it varies.
     total_se
         Float64 [M, L], of each modality's sum.
     orders
@@ -80,28 +81,36 @@ def estimate(masks: Sequence[Masks], values: Array) -> Estimate:
     for place, one in enumerate(masks):
         left = [to_players @ fit.solve(change, place, factor) for factor in _left_out(one)]
         if left:
-            spread = np.stack(left) - np.mean(left, axis=0)
+            # Squares of the spread, and of what leaving out changes on average: the bias.
+            spread, shift = np.stack(left) - np.mean(left, axis=0), np.mean(left, axis=0) - found
             rate = (len(left) - 1) / len(left)
-            se += rate * (spread**2).sum(0)
-            total_se += rate * ((sums @ spread) ** 2).sum(0)
+            bias = len(left) - 1
+            se += rate * (spread**2).sum(0) + (bias * shift) ** 2
+            total_se += rate * ((sums @ spread) ** 2).sum(0) + (bias * (sums @ shift)) ** 2
     return Estimate(found, np.sqrt(se), np.sqrt(total_se), orders)
 
 
 def _left_out(masks: Masks) -> Iterator[Array]:
     """What each row's weight is multiplied with, [V], as one group after the other is left out.
 
-    The others weigh the more. A row that was drawn with a chance near 1 is hardly left to chance,
-    so it is hardly left out: the finite population correction of its size, put into the weights.
+    The others of its size weigh the more. Of the masks of a size that were drawn with chance f a
+    part 1 - f is ever left out, which is the finite population correction: nothing is left to
+    chance where all were taken.
     """
     chance = masks.chance.numpy()
     count = len(chance)
     pair = np.minimum(np.arange(count), count - 1 - np.arange(count))
-    drawn = np.unique(pair[chance < 1])  # by size, so that every group has its part of each
-    groups = max(2, min(GROUPS, len(drawn)))
-    number = np.searchsorted(drawn, pair) % groups
-    free = np.sqrt(np.maximum(0, 1 - chance))
-    for group in range(groups if len(drawn) else 0):
-        yield 1 + free * np.where(number == group, -1, 1 / (groups - 1))
+    half = chance[: count // 2]
+    size = np.unique(masks.keep[: count // 2].sum(1).numpy(), return_inverse=True)[1]
+    steps = np.floor(np.cumsum(1 - half) + 0.5)  # pairs of a size follow each other
+    loose = np.flatnonzero(np.diff(steps, prepend=0.0))
+    groups = min(GROUPS, len(loose))
+    every = np.bincount(size)
+    for group in range(groups):
+        left = np.ones(len(half))
+        left[loose[group::groups]] = 0
+        there = np.bincount(size, left)
+        yield (left * (every / np.maximum(1, there))[size])[pair]
 
 
 def _kernel(players: int) -> Array:
@@ -179,6 +188,9 @@ class _ByCells(_Fit):
 
     def _solve(self, place: int, factor: Array | None) -> tuple[Array, Array]:
         weight = self._grid.weights(place, factor)
-        both = np.column_stack([self._values, self._design @ self._towards])
-        found = self._short.T @ linalg.solve(self._inner + np.diag(1 / weight), both, assume_a="pos")
+        at = np.flatnonzero(weight)
+        short = self._short[at]
+        inner = self._inner[np.ix_(at, at)] + np.diag(1 / weight[at])
+        both = np.column_stack([self._values[at], short.sum(1)])
+        found = short.T @ linalg.solve(inner, both, assume_a="pos")
         return found[:, :-1], self._towards - found[:, -1]

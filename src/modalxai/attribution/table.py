@@ -241,6 +241,7 @@ class Explanation(CoalitionTable):
             tuple(self.labels[column] for column in chosen),
             self.modalities,
             self.present,
+            self.enumerated,
         )
 
     def magnitude_shares(

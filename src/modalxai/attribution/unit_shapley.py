@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from modalxai.attribution import indices
-from modalxai.attribution.grid import OneSample, Players, described, one_by_one
+from modalxai.attribution.coalitions import mean_over
+from modalxai.attribution.grid import OneSample, Players, one_by_one, players_of
 from modalxai.attribution.masks import Masks
-from modalxai.attribution.regression import estimate
 from modalxai.attribution.scales import Scale
 from modalxai.attribution.table import Explanation
 from modalxai.attribution.units import (
@@ -21,15 +21,16 @@ from modalxai.attribution.units import (
     divided_modalities,
     joint,
     masks_for,
-    over_draws,
     pairs_of,
+    sampled,
+    sums_of,
 )
 from modalxai.errors import InputError
 from modalxai.protocols import Game
 from modalxai.types import Attribution
 
-MOST_EXACT = 22
-"""Players of all modalities together up to which all their coalitions are joined."""
+MOST_SCORES = 1 << 25
+"""Numbers in a grid, coalitions times draws times labels: 256 MB. A larger one is made smaller."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class UnitShapley:
     an OR over 2 words and 8 moments gives them 0.20 and 0.80, where Owen's values give 0.5 each.
     Use `Owen` for the headline; this is what MM-SHAP adds up, see `mm_shap`.
 
-    Coalitions of all modalities are crossed, so V + W encodings give V * W of them.
+    Coalitions of all modalities are crossed, so V + W encodings give V * W of them. Where those
+    would be more than memory has room for, less of the budget is used.
 
     Parameters
     ----------
@@ -51,9 +53,10 @@ class UnitShapley:
     scale, against
         See `modalxai.attribution.scales.on_scale`.
     budget
-        Encoder rows for a sample, counted in rows of the modality that costs the most. Exact
-        where all coalitions fit, otherwise a sample of them, see
-        `modalxai.attribution.regression`; standard errors are then in ``se`` and ``unit_se``.
+        Encoder rows for a sample, and for each draw where parts are removed at random, counted in
+        rows of the modality that costs the most. Exact where all coalitions fit, otherwise a
+        sample of them, see `modalxai.attribution.regression`;
+        standard errors are then in ``se`` and ``unit_se``.
     pairs
         Also the Shapley interaction index of each player of one modality with each of another.
         It needs every coalition.
@@ -79,24 +82,22 @@ class UnitShapley:
         check_budget(self.budget)
         divided = game.divide(dict(self.players)) if self.players else game
         names = divided_modalities(divided, self.players)
-        headline = Explanation.of(divided).shapley(self.scale, labels, self.against)
+        modal = Explanation.of(divided)
+        headline = modal.shapley(self.scale, labels, self.against)
+        cells = MOST_SCORES // (len(modal.draws) * len(game.labels))
         every = divided.players
         rows = Rows(every, len(headline.labels))
         crossed = pairs_of(divided, names, len(headline.labels)) if self.pairs else {}
         totals, errors = torch.zeros_like(headline.totals), torch.zeros_like(headline.se)
         for row, one in enumerate(one_by_one(divided, self.scale, self.against, labels)):
-            masks = masks_for(one, one.here, self.budget, self.seed)
+            masks = masks_for(one, one.here, self.budget, self.seed, cells)
             exact = all(mask.exact for mask in masks.values())
-            count = sum(len(one.real[name]) for name in one.here)
-            if exact and count > MOST_EXACT:
-                raise InputError(
-                    f"{count} players are too many for all their coalitions",
-                    expected=f"at most {MOST_EXACT}",
-                    got=f"a budget of {self.budget} encoder rows",
-                    mend="lower the budget, so that a sample of them is taken",
-                )
             table = one.values({name: mask.keep for name, mask in masks.items()})
-            players, sums = _exact(one, table) if exact else _sampled(one, table, masks)
+            find = _exact if exact else sampled
+            units, sums = find([masks[name] for name in one.here], table, modal.enumerated)
+            sizes = [len(one.real[name]) for name in one.here]
+            values, spread = (torch.split(part, sizes, -1) for part in units)
+            players = dict(zip(one.here, zip(values, spread, strict=True), strict=True))
             for place, name in enumerate(divided.modalities):
                 if name in one.here:
                     rows.put(name, row, one.real[name], *players[name])
@@ -108,8 +109,9 @@ class UnitShapley:
                     places = one.real[first][:, None], one.real[second]
                     pair[row][:, *places] = _interactions(one, table, first, second, exact)
         params: dict[str, object] = {
-            "players": {name: described(asked) for name, asked in self.players.items()},
+            "players": players_of(divided, self.players),
             "budget": self.budget,
+            "pairs": self.pairs,
             "mask_seed": self.seed,
         }
         return replace(
@@ -129,39 +131,13 @@ class UnitShapley:
         )
 
 
-Found = tuple[dict[str, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]
-"""By modality values and standard errors [L, n], and those of the sums [L, M]."""
-
-
-def _exact(one: OneSample, table: Tensor) -> Found:
-    values = [indices.shapley(joint(draw)) for draw in table]
-    return _split(one, values, [torch.zeros_like(value) for value in values])
-
-
-def _sampled(one: OneSample, table: Tensor, masks: Mapping[str, Masks]) -> Found:
-    found = [estimate([masks[name] for name in one.here], draw.numpy()) for draw in table]
-    players = [torch.from_numpy(each.values).T for each in found]
-    errors = [torch.from_numpy(each.se).T for each in found]
-    sums = [torch.from_numpy(each.total_se).T for each in found]
-    return _split(one, players, errors, sums)
-
-
-def _split(
-    one: OneSample,
-    values: Sequence[Tensor],
-    errors: Sequence[Tensor],
-    sum_errors: Sequence[Tensor] | None = None,
-) -> Found:
-    sizes = [len(one.real[name]) for name in one.here]
-    added = [
-        torch.stack([part.sum(-1) for part in torch.split(value, sizes, dim=-1)], dim=-1)
-        for value in values
-    ]
-    mean, se = over_draws(values, errors)
-    parts = zip(one.here, torch.split(mean, sizes, -1), torch.split(se, sizes, -1), strict=True)
-    nothing = [torch.zeros_like(each) for each in added]
-    sums = over_draws(added, nothing if sum_errors is None else sum_errors)
-    return {name: (value, error) for name, value, error in parts}, sums
+def _exact(
+    masks: Sequence[Masks], table: Tensor, enumerated: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What `sampled` gives, of every coalition."""
+    values = torch.stack([indices.shapley(joint(draw)) for draw in table])
+    sums = sums_of(values, [one.keep.shape[1] for one in masks])
+    return mean_over(values, enumerated), mean_over(sums, enumerated)
 
 
 def _interactions(one: OneSample, table: Tensor, first: str, second: str, exact: bool) -> Tensor:
@@ -169,9 +145,9 @@ def _interactions(one: OneSample, table: Tensor, first: str, second: str, exact:
     if not exact:
         raise InputError(
             "pairs of too many players",
-            expected="a budget for every coalition",
+            expected="a budget for every coalition, and as many as memory has room for",
             got="a sample of them",
-            mend="raise the budget, divide into fewer players, or leave pairs out",
+            mend="raise the budget, divide into fewer players, or ask owen for pairs",
         )
     starts, count = {}, 0
     for name in one.here:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import factorial
+from math import factorial, prod
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from modalxai.attribution.coalitions import mean_over
 from modalxai.attribution.grid import OneSample, Players, costs_of, shares_of_budget
 from modalxai.attribution.masks import Masks, every, sample
+from modalxai.attribution.regression import estimate
 from modalxai.audio import seed_for
 from modalxai.errors import InputError
-from modalxai.protocols import Game
+from modalxai.protocols import Divided, Game
 from modalxai.types import Spans
 
 BUDGET = 2048
@@ -53,8 +57,9 @@ def divided_modalities(game: Game, players: Players) -> list[str]:
     InputError
         None has any.
     """
+    known = set(game.divided) if isinstance(game, Divided) else set(players)
     found = [
-        name for name, spans in game.players.items() if name in players or spans.start.shape[-1] > 1
+        name for name, spans in game.players.items() if name in known or spans.start.shape[-1] > 1
     ]
     if not found:
         raise InputError(
@@ -77,12 +82,18 @@ def check_budget(budget: int) -> None:
         )
 
 
-def masks_for(one: OneSample, names: Sequence[str], budget: int, seed: int) -> dict[str, Masks]:
-    """Coalitions of the players of each modality: all of them where the budget allows it."""
+def masks_for(
+    one: OneSample, names: Sequence[str], budget: int, seed: int, cells: int | None = None
+) -> dict[str, Masks]:
+    """Coalitions of the players of each modality: all of them where the budget allows it.
+
+    ``cells`` is the most that they may be crossed to, where they are.
+    """
     counts = {name: len(one.real[name]) for name in names}
-    if sum(2**count for count in counts.values()) <= budget:
+    every_row = [2**count for count in counts.values()]
+    if sum(every_row) <= budget and (cells is None or prod(every_row) <= cells):
         return {name: every(count) for name, count in counts.items()}
-    rows = shares_of_budget(budget, counts, costs_of(one.game, names))
+    rows = shares_of_budget(budget, counts, costs_of(one.game, names), cells)
     sample_id = one.game.sample_ids[one.row]
     return {
         name: sample(count, rows[name], seed_for(f"masks/{name}/{sample_id}", seed))
@@ -111,13 +122,42 @@ def quotient_weights(others: int, apart: int) -> Tensor:
     return by_size[sizes]
 
 
-def over_draws(per_draw: Sequence[Tensor], se: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean over R draws, and its standard error: of the draws, and of the masks within each."""
-    values = torch.stack(list(per_draw))
-    within = torch.stack(list(se)).square().mean(0)
-    count = len(values)
-    between = values.var(0) / count if count > 1 else torch.zeros_like(within)
-    return values.mean(0), (within + between).sqrt()
+def sampled(
+    masks: Sequence[Masks], table: Tensor, enumerated: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Values and standard errors [L, n] of players, and those of each modality's sum, [L, M].
+
+    Parameters
+    ----------
+    masks
+        Of each modality; V_m rows of n_m players.
+    table
+        [R, V_1, ..., V_M, L]. The masks are the same in all draws, so their error is that of the
+        mean, and that of the draws comes on top.
+    enumerated
+        Whether the draws are all there are.
+    """
+    columns = torch.cat([table.mean(0, keepdim=True), table]) if len(table) > 1 else table
+    found = estimate(masks, columns.movedim(0, -2).flatten(-2).numpy())
+    sizes = [one.keep.shape[1] for one in masks]
+
+    def per_draw(values: NDArray[np.float64]) -> Tensor:
+        """[n, R * L] to [R, L, n]."""
+        return torch.from_numpy(values).T.reshape(len(columns), -1, len(values))
+
+    values, se, sum_se = (per_draw(part) for part in (found.values, found.se, found.total_se))
+    sums = sums_of(values, sizes)
+    drawn = slice(1, None) if len(table) > 1 else slice(None)
+    errors = [mean_over(part[drawn], enumerated)[1] for part in (values, sums)]
+    return (
+        (values[0], (se[0].square() + errors[0].square()).sqrt()),
+        (sums[0], (sum_se[0].square() + errors[1].square()).sqrt()),
+    )
+
+
+def sums_of(values: Tensor, sizes: Sequence[int]) -> Tensor:
+    """[..., n] to [..., M]: the sums of each modality's players."""
+    return torch.stack([part.sum(-1) for part in torch.split(values, list(sizes), -1)], dim=-1)
 
 
 def pairs_of(game: Game, names: Sequence[str], labels: int) -> dict[tuple[str, str], Tensor]:

@@ -1,19 +1,21 @@
-"""A corpus of your own: recordings and transcripts listed in a csv file."""
+"""A corpus of your own: recordings and transcripts listed in a file or a dataset."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from torch.utils.data import Dataset
+import numpy as np
 
 from modalxai import audio as sound
-from modalxai.errors import InputError, ModalxaiError
-from modalxai.types import RESERVED
+from modalxai.datasets import tables
+from modalxai.datasets.corpus import Corpus, Row
+from modalxai.datasets.findings import CorpusReport, Count
+from modalxai.datasets.listings import FORMS, decoded, read_listing
+from modalxai.errors import InputError
+from modalxai.types import RESERVED, Audio
 
 _STANDARD = ("id", "audio", "text", "label", "speaker")
 _SHOWN = 8
@@ -21,40 +23,50 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One line: ``line`` in the file, the recording's path, every cell by its name."""
+class _Listed(Row):
+    """A row, and its number in the list from 0."""
 
-    line: int
-    path: Path | None
-    cells: dict[str, str | None]
+    number: int = 0
 
 
-class ManifestCorpus(Dataset[dict[str, Any]]):
-    """Samples from a csv file in UTF-8 with a header; recordings are read on access.
+class ManifestCorpus(Corpus):
+    """Samples listed in a file or a Hugging Face dataset; recordings are read on access.
 
     A sample is ``{"id", "audio", "text", "labels", "speaker", ...}``: an `Audio` or ``None``, a
     string or ``None``, ``{emotion: 1}`` (``{}`` where the cell is empty), a string or ``None``.
-    Every further column travels under its own name, as a string or ``None``. All is checked on
-    opening.
+    Every further column travels under its own name, as a string or ``None`` from csv, as it is
+    from other forms. ``"dialogue"`` and ``"turn"`` among them make `context` work. All but the
+    recordings' content is checked on opening.
 
     Parameters
     ----------
     path
-        The csv file, a byte order mark tolerated.
+        A csv file with a header, a file of JSON lines (``.jsonl``, ``.ndjson``), a Parquet file
+        (needs pyarrow), or one split of a Hugging Face dataset. Text is UTF-8, a byte order mark
+        tolerated.
     root
-        Folder that the recordings' paths start from; the file's own folder if left out.
+        Folder that the recordings' paths start from and may not leave; the file's own folder, or
+        for a dataset the working folder, if left out.
     id, audio, text, label, speaker
         Which column plays this part. ``None``: no column does. Without ids, a row is called by its
-        recording's path, or by its line if it has none.
+        recording's path, or by its line if it has none. Outside csv, the audio may be sound
+        instead of a path, as Hugging Face stores it (``{"array", "sampling_rate"}`` or
+        ``{"bytes", "path"}``); the label may be a mapping of emotions to shares or numbers, or a
+        list of several emotions, which become 0 or 1 for each of the labels.
     labels
         The emotions that may occur, in order; if left out, all that do occur, sorted.
+    encoding
+        Of a text file, ``"cp949"`` say.
 
     Raises
     ------
     InputError
-        Names the line and the mend: a file that is missing, empty or not UTF-8, columns that are
+        Names the line and the mend: a file that is missing, empty or mis-encoded, columns that are
         missing or doubled, a row with other cells than the header, doubled ids, a label outside the
-        set, a row with neither audio nor text, recordings that are missing.
+        set, a row with neither audio nor text, recordings that are missing, paths that lead out of
+        the root.
+    DependencyError
+        A Parquet file, and no pyarrow.
 
     Examples
     --------
@@ -66,9 +78,12 @@ class ManifestCorpus(Dataset[dict[str, Any]]):
         plain = corpus.where(part="plain")
     """
 
+    name: ClassVar[str] = "ManifestCorpus"
+    _rows: Sequence[_Listed]
+
     def __init__(
         self,
-        path: str | Path,
+        path: Any,
         *,
         root: str | Path | None = None,
         id: str | None = "id",
@@ -77,17 +92,37 @@ class ManifestCorpus(Dataset[dict[str, Any]]):
         label: str | None = "label",
         speaker: str | None = "speaker",
         labels: Sequence[str] | None = None,
+        encoding: str = "utf-8",
     ) -> None:
-        self.path = Path(path)
+        listing = read_listing(path, audio, encoding)
+        self.path = Path(path) if isinstance(path, str | Path) else Path(listing.name)
         parts = (id, audio, text, label, speaker)
         source = {name: column for name, column in zip(_STANDARD, parts, strict=True) if column}
-        folder = self.path.parent if root is None else Path(root)
-        header, lines = _read(self.path)
-        names = self._names(header, source)
-        self._rows = [self._row(line, cells, names, folder) for line, cells in lines]
+        self._folder = self.path.parent if root is None else Path(root)
+        self._fetch = listing.fetch
+        if not listing.rows:
+            raise InputError(
+                f"{self.path.name}: no rows",
+                expected=f"a header and at least one row ({FORMS})",
+                got="none",
+                mend="list the recordings in it",
+            )
+        names = self._names(listing.header, source)
+        self._rows = [
+            self._row(number, place, cells, names)
+            for number, (place, cells) in enumerate(listing.rows)
+        ]
+        self._turns = self._rows
         self._check_ids()
         self._check_files()
         self.labels = self._labels(labels)
+        heard = sum(row.recording is not None for row in self._rows)
+        self.report = CorpusReport(
+            self.name,
+            str(self.path),
+            (Count("rows", len(self._rows)), Count("recordings", heard)),
+            (),
+        )
 
     def _names(self, header: list[str], source: dict[str, str]) -> list[str]:
         """What each column is called in a sample."""
@@ -121,187 +156,132 @@ class ManifestCorpus(Dataset[dict[str, Any]]):
             )
         return [roles.get(column, column) for column in header]
 
-    def _row(self, line: int, cells: list[str], names: list[str], folder: Path) -> _Row:
-        if len(cells) != len(names):
-            raise InputError(
-                f"{self.path.name}, line {line}: a row with {len(cells)} cells",
-                expected=f"{len(names)} cells, as in the header",
-                got=repr(cells)[:200],
-                mend='put a cell that holds commas into quotes: "well, yes"',
-            )
-        filled = {
-            name: cell if cell.strip() else None for name, cell in zip(names, cells, strict=True)
-        }
+    def _row(self, number: int, place: str, cells: list[Any], names: list[str]) -> _Listed:
+        where = f"{self.path.name}, {place}"
+        filled = dict(zip(names, cells, strict=True))
         recording, words = filled.get("audio"), filled.get("text")
-        if recording is None and words is None:
+        inside = self._fetch is not None and "audio" in names
+        if recording is None and words is None and not inside:
             raise InputError(
-                f"{self.path.name}, line {line}: neither audio nor text",
+                f"{where}: neither audio nor text",
                 expected="a recording, a transcript or both",
                 got="two empty cells",
                 mend="fill one, or delete the row",
             )
+        for name in ("text", "speaker"):
+            if not isinstance(filled.get(name), str | None):
+                raise _untold(where, name, "a string", filled[name])
         if "id" not in names:
-            filled["id"] = recording or f"line {line}"
-        elif filled["id"] is None:
+            filled["id"] = recording if isinstance(recording, str) else place
+        elif not isinstance(filled["id"], str | int):
             raise InputError(
-                f"{self.path.name}, line {line}: a row without an id",
+                f"{where}: a row without an id",
                 expected="a name that no other row has",
-                got="an empty cell",
+                got="an empty cell" if filled["id"] is None else repr(filled["id"])[:200],
                 mend="name the row, or open the file with id=None",
             )
-        return _Row(line, None if recording is None else folder / recording.strip(), filled)
+        filled["id"] = str(filled["id"])
+        path = None
+        if isinstance(recording, str):
+            path = tables.inside(self._folder, recording.strip(), where)
+        return _Listed(where, filled, path, number)
 
     def _check_ids(self) -> None:
-        first: dict[str | None, int] = {}
+        first: dict[str, str] = {}
         for row in self._rows:
             name = row.cells["id"]
             if name in first:
                 raise InputError(
-                    f"{self.path.name}, line {row.line}: id {name!r} occurs twice",
+                    f"{row.place}: id {name!r} occurs twice",
                     expected="ids that differ",
-                    got=f"the same id in line {first[name]}",
+                    got=f"the same id in {first[name]}",
                     mend="rename or delete one of the two",
                 )
-            first[name] = row.line
+            first[name] = row.place
 
     def _check_files(self) -> None:
-        lost = [row for row in self._rows if row.path is not None and not row.path.is_file()]
+        lost = [row for row in self._rows if row.recording and not row.recording.is_file()]
         if lost:
-            listed = "; ".join(f"line {row.line}: {row.path}" for row in lost[:_SHOWN])
+            listed = "; ".join(f"{row.place}: {row.recording}" for row in lost[:_SHOWN])
             more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
             raise InputError(
-                f"{self.path.name}, line {lost[0].line}: {len(lost)} recordings are missing",
+                f"{lost[0].place}: {len(lost)} recordings are missing",
                 expected="a file behind every path",
                 got=listed + more,
                 mend="correct the paths, or give the folder they start from: root=...",
             )
 
     def _labels(self, allowed: Sequence[str] | None) -> tuple[str, ...]:
-        found = {row.cells["label"]: row.line for row in self._rows if row.cells.get("label")}
+        found: dict[str, str] = {}
+        for row in self._rows:
+            for name in _emotions(row):
+                found.setdefault(name, row.place)
         if allowed is None:
-            return tuple(sorted(str(name) for name in found))
+            return tuple(sorted(found))
         names = [allowed] if isinstance(allowed, str) else list(allowed)
-        for name, line in found.items():
+        for name, place in found.items():
             if name not in names:
                 raise InputError(
-                    f"{self.path.name}, line {line}: label {name!r} is outside the set",
+                    f"{place}: label {name!r} is outside the set",
                     expected=f"one of {names}",
                     got=repr(name),
                     mend="correct the cell, add the label to the set, or leave labels=... out",
                 )
         return tuple(names)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self._rows[index]
+    def _sample(self, row: Row, loaded: Mapping[str, Any]) -> dict[str, Any]:
         cells = dict(row.cells)
         label = cells.pop("label", None)
-        sample: dict[str, Any] = {
-            **cells,
-            "audio": None,
-            "text": cells.get("text"),
-            "labels": {label: 1} if label else {},
-            "speaker": cells.get("speaker"),
-        }
-        if row.path is not None:
-            try:
-                sample["audio"] = sound.read(row.path)
-            except ModalxaiError as error:
-                raise error.at(f"{self.path.name}, line {row.line}") from error
-        return sample
+        if isinstance(label, list):
+            labels = {name: int(name in label) for name in self.labels}
+        else:
+            labels = {label: 1} if isinstance(label, str) else dict(label or {})
+        standard = {"text": cells.get("text"), "labels": labels, "speaker": cells.get("speaker")}
+        return {**cells, **loaded, **standard}
 
-    def column(self, name: str) -> list[str | None]:
-        """One column as written, ``None`` for empty cells; no recording is read.
-
-        Raises
-        ------
-        InputError
-            No such column.
-        """
-        known = list(self._rows[0].cells)
-        if name not in known:
-            raise InputError(
-                f"{self.path.name}: no column {name!r}",
-                expected=f"one of {known}",
-                got=repr(name),
-                mend="use the name that the column has in a sample; label for the emotion",
-            )
-        return [row.cells[name] for row in self._rows]
-
-    def where(self, **wanted: str | Collection[str | None] | None) -> ManifestCorpus:
-        """The rows whose columns hold the values wanted: one value, or any of several.
-
-        The labels stay those of the whole corpus.
-
-        Raises
-        ------
-        InputError
-            No such column, or no such row.
-        """
-        rows = self._rows
-        for name, value in wanted.items():
-            values = [value] if value is None or isinstance(value, str) else list(value)
-            cells = self.column(name)
-            if not any(cell in values for cell in cells):
-                raise InputError(
-                    f"{self.path.name}: no row with {name} = {value!r}",
-                    expected=f"some of {sorted({str(cell) for cell in cells})[:_SHOWN]}",
-                    got=repr(value),
-                    mend="choose a value that occurs",
-                )
-            rows = [row for row in rows if row.cells[name] in values]
-        if not rows:
-            raise InputError(
-                f"{self.path.name}: no row is left",
-                expected="rows that hold all the values at once",
-                got=repr(wanted),
-                mend="ask for less",
-            )
-        part = object.__new__(type(self))
-        part.path, part.labels, part._rows = self.path, self.labels, rows
-        return part
+    def _load(self, row: Row) -> dict[str, Any]:
+        if row.recording is not None:
+            return {"audio": sound.read(row.recording)}
+        value = row.cells.get("audio")
+        if self._fetch is not None and "audio" in row.cells and isinstance(row, _Listed):
+            value = self._fetch(row.number)
+        return {"audio": _heard(value)}
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each row with the line it starts on; blank lines are skipped."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read", expected="a csv file", got=str(error), mend="check the path"
-        ) from error
-    try:
-        content = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{path.name}, line {line}: not UTF-8",
-            expected="text in UTF-8",
-            got=f"byte {raw[error.start]:#04x}",
-            mend="save the file as UTF-8 (spreadsheets call it CSV UTF-8)",
-        ) from error
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    before = 0
-    try:
-        for cells in reader:
-            if cells:
-                rows.append((before + 1, cells))
-            before = reader.line_num
-    except csv.Error as error:
-        raise InputError(
-            f"{path.name}, line {before + 1}: not a row of csv",
-            expected='cells between commas; quotes inside a cell doubled: "say ""yes"""',
-            got=str(error),
-            mend="correct the quotes of the row",
-        ) from error
-    if len(rows) < 2:
-        raise InputError(
-            f"{path.name}: no rows",
-            expected="a header and at least one row",
-            got=f"{len(rows)} lines",
-            mend="list the recordings in it",
-        )
-    return rows[0][1], rows[1:]
+def _emotions(row: Row) -> list[str]:
+    """The emotions that the label of a row names."""
+    label = row.cells.get("label")
+    if label is None:
+        return []
+    named = [label] if isinstance(label, str) else label
+    if not isinstance(named, list | Mapping) or not all(isinstance(name, str) for name in named):
+        raise _untold(row.place, "label", "an emotion, several, or a mapping of them", label)
+    return list(named)
+
+
+def _untold(place: str, name: str, expected: str, got: object) -> InputError:
+    return InputError(
+        f"{place}: a {name} that is none",
+        expected=expected,
+        got=repr(got)[:200],
+        mend=f'correct the cell, or say which column it is: {name}="..."',
+    )
+
+
+def _heard(value: Any) -> Audio | None:
+    """Sound as Hugging Face stores it: samples and rate, or a file's bytes, or its path."""
+    given = value if isinstance(value, Mapping) else {}
+    if isinstance(value, bytes) or given.get("bytes") is not None:
+        return decoded(value if isinstance(value, bytes) else given["bytes"])
+    if given.get("array") is not None:
+        return Audio(np.asarray(given["array"], dtype=np.float32), given.get("sampling_rate"))
+    if isinstance(given.get("path"), str):
+        return sound.read(given["path"])
+    if value is None:
+        return None
+    raise InputError(
+        "audio that is no recording",
+        expected='a path, {"array", "sampling_rate"} or {"bytes", "path"}',
+        got=type(value).__name__,
+        mend="say which column holds the recordings: audio=...",
+    )

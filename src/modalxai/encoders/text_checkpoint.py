@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def load_model(
     config: Any,
     loader: Any = None,
     renames: Mapping[str, str] | None = None,
+    spare: Collection[str] = (),
 ) -> Any:
     """The encoder's weights, float32, from safetensors only; a head's weights are left out.
 
@@ -86,6 +87,8 @@ def load_model(
         The class of transformers that loads it, ``AutoModel`` by default.
     renames
         Regular expressions of a whole model's weights, to the names they have in ``loader``.
+    spare
+        Last parts of the names of weights that may be missing, and are 0 then.
 
     Raises
     ------
@@ -108,7 +111,10 @@ def load_model(
             output_loading_info=True,
             **({"key_mapping": dict(renames)} if renames else _without_pooler(config)),
         )
-    if missing := sorted(info["missing_keys"]):
+    unused = {key for key in info["missing_keys"] if key.rpartition(".")[2] in spare}
+    for key in unused:
+        torch.nn.init.zeros_(model.get_parameter(key))
+    if missing := sorted(set(info["missing_keys"]) - unused):
         raise CheckpointError(
             f"{checkpoint}: weights of the encoder are missing and would be random",
             expected=f"every weight of {type(model).__name__}",

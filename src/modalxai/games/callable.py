@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modalxai import storage
 from modalxai.attribution import Explanation
+from modalxai.attribution.grid import described
 from modalxai.errors import InputError
 from modalxai.games.answers import Outputs
 from modalxai.games.asked import read_samples
@@ -126,6 +127,8 @@ class CallableGame:
         lent = [name for name, how in names.items() if how in MARGINAL]
         check_draws(draws, seed, bool(lent))
         self._seed = seed
+        self._draws = draws
+        self._divided: dict[str, str] = {}
         self._edits = Edits(asked, replacements)
         if background is not None and lent:
             known = read_samples(background, self.labels, asked.modalities)
@@ -175,6 +178,16 @@ class CallableGame:
             "versions": storage.versions(),
         }
 
+    @property
+    def enumerated(self) -> bool:
+        """Whether the draws are all the donors there are."""
+        return self._draws == "all"
+
+    @property
+    def divided(self) -> dict[str, str]:
+        """By divided modality, what its players are."""
+        return dict(self._divided)
+
     def explain(self) -> Explanation:
         """The table of all coalitions of modalities, as `modalxai.explain` makes it of a model.
 
@@ -206,7 +219,7 @@ class CallableGame:
             An unknown modality or kind, spans (nobody knows how to remove them from a raw value),
             a division that is not hashable, or a raw value that it cannot divide.
         """
-        divided = dict(self._edits.divided)
+        divided, described_as = dict(self._edits.divided), dict(self._divided)
         for name, asked in players.items():
             if name not in self.modalities:
                 raise InputError(
@@ -223,10 +236,12 @@ class CallableGame:
                     got=repr(asked) if isinstance(asked, str) else type(asked).__name__,
                     mend="write a frozen dataclass with units(raw) and render(raw, keep)",
                 )
+            described_as[name] = described(asked)
             renderings = Renderings(division, name, self.sample_ids, self._edits.asked.raws(name))
             with self._function.watched():
                 divided[name] = renderings, renderings.units()
         game = copy(self)
+        game._divided = described_as
         game._edits = replace(self._edits, divided=divided)
         return game
 
@@ -278,7 +293,9 @@ class CallableGame:
         self._score(list(dict.fromkeys(keys)))
         places = torch.tensor([self._bank.place(self._called(key)) for key in keys])
         scores: Tensor = self._bank.rows[places.reshape(draws, -1)[:, inverse]]
-        return scores
+        # As many draws whatever is asked, or results of several games would not go together.
+        lenders = self._edits.lenders
+        return scores if lenders is None else scores.expand(lenders.draws, *scores.shape[1:])
 
     def _score(self, keys: Sequence[tuple[int, tuple[Part, ...]]]) -> None:
         """Put into the bank what is not there."""

@@ -101,6 +101,11 @@ class Encodings:
         return other
 
     @property
+    def draws(self) -> int:
+        """R, how often what replaces this modality is drawn: 1 if it is never."""
+        return self._draws if self._donors is not None or not self._outside else 1
+
+    @property
     def units(self) -> Spans:
         """The players, [B, U]; one over everything unless divided."""
         return self.source.everything if self._units is None else self._units
@@ -161,8 +166,7 @@ class Encodings:
         return not self._outside and self._versions is None
 
     def _draws_of(self, nothing: Tensor) -> int:
-        drawn = self._donors is not None or not self._outside
-        return self._draws if self._draws_parts or (drawn and bool(nothing.any())) else 1
+        return self.draws if self._draws_parts or bool(nothing.any()) else 1
 
     def _gone(self, draw: int, sample: int, lent: Sequence[Sequence[int]]) -> Hashable:
         if self._how == ABSENT:
@@ -182,7 +186,9 @@ class Encodings:
 
     def _marks(self) -> tuple[list[int], list[Hashable]]:
         """How many players each sample has, and a name for its division into them."""
-        edges = torch.stack([self.units.start, self.units.end], dim=-1).cpu().numpy()
+        units = self.units
+        sides = (units.start, units.end, units.low, units.high)  # tiles have all four
+        edges = torch.stack([side for side in sides if side is not None], dim=-1).cpu().numpy()
         real = self.units.mask.cpu()
         ends = [int(row.nonzero().max()) + 1 if bool(row.any()) else 0 for row in real]
         if self._versions is not None:

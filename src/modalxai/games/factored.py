@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modalxai import masking, storage
+from modalxai.attribution.grid import described
 from modalxai.batching import Data
 from modalxai.errors import InputError, RemovalError, StaleGameError
 from modalxai.games.background import Background
@@ -18,7 +19,7 @@ from modalxai.games.donors import Donors, Draws, check_draws
 from modalxai.games.encodings import Encodings
 from modalxai.games.grids import score
 from modalxai.games.masks import bad_mask, check_keep, check_mask
-from modalxai.games.players import check_spans, name_words, offered_units
+from modalxai.games.players import check_spans, name_words, offered_units, whole_if_none
 from modalxai.games.removal import MARGINAL, OUTPUT, needs_donors, resolve
 from modalxai.games.source import Source
 from modalxai.games.stages import cut_open
@@ -82,6 +83,7 @@ class ModelGame:
         self._background = background
         self._draws = draws
         self._seed = seed
+        self._divided: dict[str, str] = {}
         self._fingerprint = fingerprint or Fingerprint(model)
         self.level = level
         self.sample_ids = batch.ids
@@ -179,6 +181,19 @@ class ModelGame:
         }
 
     @property
+    def enumerated(self) -> bool:
+        """Whether the draws are all the donors there are, and nothing else is drawn.
+
+        What an encoder removes may be random, so beside that "all" donors are a sample.
+        """
+        return self._draws == "all" and set(self._removal.values()) <= set(OUTPUT)
+
+    @property
+    def divided(self) -> dict[str, str]:
+        """By divided modality, what its players are."""
+        return dict(self._divided)
+
+    @property
     def present(self) -> Tensor:
         """Bool [B, M], False where a sample lacks the modality."""
         return torch.stack([self.encode(name).mask.any(1) for name in self.modalities], dim=1)
@@ -221,8 +236,10 @@ class ModelGame:
         """
         game = copy(self)
         game._encodings = dict(self._encodings)
+        game._divided = dict(self._divided)
         for name, asked in players.items():
             self._require(name)
+            game._divided[name] = described(asked)
             encodings = self._encodings[name]
             if isinstance(asked, Division):
                 source = encodings.source
@@ -247,9 +264,22 @@ class ModelGame:
             texts = self._columns.get(modality)
             with no_trace(self._model):
                 found = offered_units(self._model.encoder(modality), modality, inputs, asked)
-            return name_words(found, texts)
-        unit = self.encode(modality).spans.unit
-        return check_spans(asked, modality, unit, len(self.sample_ids)).to(self._model.device)
+            found = whole_if_none(found, self.encode(modality))
+            return self._removable(modality, name_words(found, texts))
+        full = self.encode(modality)
+        spans = check_spans(asked, modality, full.spans.unit, len(self.sample_ids))
+        return self._removable(modality, whole_if_none(spans.to(self._model.device), full))
+
+    def _removable(self, modality: str, spans: Spans) -> Spans:
+        """Refuse tiles where vectors are masked: a vector holds all frequencies of its moment."""
+        if self.level == "features" and spans.low is not None:
+            raise RemovalError(
+                f"tiles of {modality!r} cannot be removed from its encoder's output",
+                expected="spans of time alone, or level='input'",
+                got="spans with frequencies, level='features'",
+                mend='divide into "segment" or "frame" units',
+            )
+        return spans
 
     def encode(self, modality: str, keep: Tensor | None = None) -> Features:
         """One modality's features [B, T, D]; ``keep`` bool [B, U_m], everything for ``None``.
@@ -365,7 +395,9 @@ class ModelGame:
             masks = {name: mask.to(self._model.device) for name, mask in checked.items()}
             scores = score(self._model.fusion, self._encodings, masks, lead)
         self._require_finite(scores)
-        return scores
+        # As many draws whatever is asked, or batches of a corpus would not go together.
+        draws = max(encodings.draws for encodings in self._encodings.values())
+        return scores.expand(draws, *scores.shape[1:])
 
     def _players(self, modality: str) -> tuple[int, int]:
         samples, players = self._encodings[modality].units.start.shape

@@ -10,7 +10,7 @@ import torch
 
 from modalxai.errors import InputError
 from modalxai.protocols import Removable
-from modalxai.types import Inputs, Spans, SpanUnit
+from modalxai.types import Features, Inputs, Spans, SpanUnit
 
 
 def offered_units(encoder: object, modality: str, inputs: Inputs, kind: str) -> Spans:
@@ -55,6 +55,13 @@ def check_spans(spans: Any, modality: str, unit: SpanUnit, samples: int) -> Span
             got="NaN or infinity",
             mend="give padding the same start and end, 0 say",
         )
+    if spans.start.shape[1] == 0:
+        raise InputError(
+            f"no spans of {modality!r}",
+            expected="one span or more for each sample",
+            got=str(list(spans.start.shape)),
+            mend="leave the modality undivided, it is one player then",
+        )
     if spans.unit != unit or spans.start.shape[0] != samples:
         raise InputError(
             f"spans that do not fit {modality!r}",
@@ -63,6 +70,34 @@ def check_spans(spans: Any, modality: str, unit: SpanUnit, samples: int) -> Span
             mend="one row per sample, in the encoder's unit",
         )
     return spans
+
+
+def whole_if_none(spans: Spans, full: Features) -> Spans:
+    """Spans of what is there: none of a missing modality, one over all of it where there was none.
+
+    A modality without any player could not be removed, and would seem to contribute nothing: a
+    recording without voiced segments, a text of punctuation alone.
+    """
+    present = full.mask.any(1)
+    mask = spans.mask
+    lost = mask.any(1) & ~present
+    bare = present & ~mask.any(1)
+    if not bool((lost | bare).any()):
+        return spans
+    if spans.start.shape[1] == 0:
+        none = spans.start.new_zeros(len(present), 1)
+        hertz = None if spans.low is None else none
+        spans = replace(spans, start=none, end=none, low=hertz, high=hertz)
+    start, end = spans.start, spans.end
+    start = start.masked_fill((lost | bare)[:, None], 0)
+    end = end.masked_fill((lost | bare)[:, None], 0)
+    last = full.spans.end.masked_fill(~full.mask, 0).amax(1).to(end)
+    end[:, 0] = torch.where(bare, last.clamp(min=torch.finfo(end.dtype).tiny), end[:, 0])
+    names = tuple(
+        () if gone else row
+        for row, gone in zip(spans.names, (lost | bare).tolist(), strict=bool(spans.names))
+    )
+    return replace(spans, start=start, end=end, names=names)
 
 
 def name_words(spans: Spans, texts: Sequence[Any] | None) -> Spans:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modalxai import masking
 from modalxai.errors import InputError, ModalxaiError
+from modalxai.games.source import WHOLE
 from modalxai.protocols import Division
 from modalxai.types import Spans
 
@@ -78,7 +79,7 @@ class Renderings:
         found: list[Spans | None] = []
         for row, raw in enumerate(self._raws):
             with self._named(row):
-                found.append(None if raw is None else self.division.units(raw))
+                found.append(None if raw is None else _whole_if_none(self.division.units(raw)))
         known = [spans for spans in found if spans is not None]
         if not known:
             nowhere = torch.zeros(len(found), 1)
@@ -108,6 +109,14 @@ class Renderings:
             yield
         except ModalxaiError as error:
             raise error.at(f"sample {self._sample_ids[row]!r}, {self._modality}") from error
+
+
+def _whole_if_none(spans: Spans) -> Spans:
+    """One player over everything where the division found none, or nothing could be removed."""
+    if bool(spans.mask.any()):
+        return spans
+    start = spans.start.new_zeros(1, 1)
+    return Spans(start, torch.full_like(start, WHOLE), spans.unit)
 
 
 class Recent:

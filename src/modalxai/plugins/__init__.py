@@ -1,8 +1,9 @@
 """Parts by name, from every installed package.
 
 A package offers a part by an entry point in a group named ``modalxai.encoders``,
-``modalxai.fusion`` or ``modalxai.attribution``; the built-in parts use the same mechanism. A
-process can add its own with `register`. Listing reads package metadata and imports nothing.
+``modalxai.fusion``, ``modalxai.attribution``, ``modalxai.transcribers`` or
+``modalxai.translators``; the built-in parts use the same mechanism. A process can add its own
+with `register`. Listing reads package metadata and imports nothing.
 """
 
 from __future__ import annotations

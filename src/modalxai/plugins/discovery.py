@@ -11,7 +11,7 @@ from importlib.metadata import Distribution, DistributionFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
-GROUPS = ("encoders", "fusion", "attribution")
+GROUPS = ("encoders", "fusion", "attribution", "transcribers", "translators")
 REGISTERED = "(registered)"
 """Stands for the package of a plugin that the running process registered."""
 
@@ -25,7 +25,7 @@ class PluginInfo:
     Parameters
     ----------
     group
-        ``"encoders"``, ``"fusion"`` or ``"attribution"``.
+        One of `GROUPS`: ``"encoders"``, say.
     name
         The name that `create` takes.
     package, version

@@ -37,7 +37,7 @@ class Registry:
         Raises
         ------
         PluginError
-            ``group`` is none of ``"encoders"``, ``"fusion"``, ``"attribution"``.
+            ``group`` is none of `GROUPS`.
         """
         return sorted({info.name for info in self.infos(group)})
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from modalxai.attribution.shares import ROUNDING
 from modalxai.errors import InputError
-from modalxai.report.chance import correlation
+from modalxai.metrics.chance import correlation
 from modalxai.report.columns import Bools, Column, Floats, predicted
 from modalxai.statistics import Array, divide
 from modalxai.types import columns

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalxai.attribution import Explanation
+from modalxai.metrics.chance import at_chance, concordance, correlation, moment_terms, recall_gain
 from modalxai.report.columns import Truth, predicted, true_class
 from modalxai.report.skill import ChanceGate, Score, Skill
-from modalxai.statistics import Array, IntervalOf, Statistic, divide
+from modalxai.statistics import Array, IntervalOf, Statistic
 from modalxai.types import columns
-
-_ROUNDING = 1e-9  # a constant predictor is exactly at chance, up to rounding
 
 
 def judge(
@@ -100,7 +99,6 @@ def _answer(
     scores = []
     for place in range(predictors):
         low = float(found.low[place])
-        open_question = bool(question.unjudged) or np.isnan(low)
         scores.append(
             Score(
                 n=int((question.terms[place][rows] != 0).any(-1).sum()),
@@ -108,7 +106,7 @@ def _answer(
                 low=low,
                 high=float(found.high[place]),
                 others=question.others[place],
-                at_chance=None if open_question else low <= _ROUNDING,
+                at_chance=None if question.unjudged else at_chance(low),
             )
         )
     return Skill(
@@ -139,13 +137,6 @@ def _recalls(
     counted = truth & usable[..., None]  # [P, N, C]
     hits = counted & (said == right)[..., None]
     size = len(classes)
-
-    def gain(sums: Array) -> Array:
-        counts, hit = sums[..., :size], sums[..., size:]
-        recalls = np.nansum(divide(hit, counts), axis=-1)
-        # UAR - 1 / C over the C classes that this resample holds.
-        return divide(recalls - 1, (counts > 0).sum(-1).astype(np.float64))
-
     frequent = np.bincount(right[known]).argmax() if size else 0
     return _Question(
         target=target,
@@ -153,7 +144,7 @@ def _recalls(
         metric=metric,
         known=known,
         terms=np.concatenate([counted, hits], axis=-1).astype(np.float64),
-        gain=gain,
+        gain=recall_gain,
         chance=1 / size if size else float("nan"),
         others=tuple(
             _accuracies(right[known & mask], guess[known & mask])
@@ -182,7 +173,7 @@ def _concordance(
     # A common shift changes no concordance, and keeps the sums of squares small.
     middle = values[known].mean() if known.any() else 0.0
     x, y = np.broadcast_to(values - middle, said.shape), said - middle
-    terms = np.stack([np.ones_like(y), x, y, x * x, y * y, x * y], axis=-1) * usable[..., None]
+    terms = moment_terms(x, y) * usable[..., None]
     correlations = [correlation(terms[:, known].sum(1))[place] for place in range(len(said))]
     flat = bool(known.any()) and bool(np.ptp(values[known]) == 0)
     return _Question(
@@ -197,27 +188,3 @@ def _concordance(
         constant={"Pearson": float("nan")},
         unjudged="the truth never varies" if flat else "",
     )
-
-
-def _moments(sums: Array) -> tuple[Array, Array, Array, Array]:
-    count = sums[..., 0]
-    mean_x, mean_y = divide(sums[..., 1], count), divide(sums[..., 2], count)
-    return (
-        divide(sums[..., 3], count) - mean_x**2,
-        divide(sums[..., 4], count) - mean_y**2,
-        divide(sums[..., 5], count) - mean_x * mean_y,
-        (mean_x - mean_y) ** 2,
-    )
-
-
-def concordance(sums: Array) -> Array:
-    """Concordance correlation (Lin 1989) of the sums n, x, y, xx, yy, xy [..., 6]."""
-    of_x, of_y, shared, apart = _moments(sums)
-    return divide(2 * shared, of_x + of_y + apart)
-
-
-def correlation(sums: Array) -> Array:
-    """Pearson's correlation of the sums n, x, y, xx, yy, xy [..., 6]."""
-    of_x, of_y, shared, _ = _moments(sums)
-    both = np.maximum(of_x, 0) * np.maximum(of_y, 0)
-    return divide(shared, np.sqrt(np.where(both > _ROUNDING**2, both, 0)))

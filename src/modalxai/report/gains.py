@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalxai.attribution import Explanation
-from modalxai.report.chance import concordance
+from modalxai.metrics.chance import concordance
 from modalxai.report.columns import Truth, predicted, true_class
 from modalxai.statistics import Array, IntervalOf, Statistic, difference, divide
 from modalxai.types import columns

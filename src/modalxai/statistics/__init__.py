@@ -9,6 +9,18 @@ coefficient), so one matrix product resamples all of them. Axis letters: N sampl
 F summed terms, Q results of a statistic, R resamples, S training seeds.
 """
 
+from modalxai.statistics.groups import (
+    EffectSizes,
+    GroupTest,
+    PairTest,
+    bartlett,
+    effect_sizes,
+    games_howell,
+    hedges_g,
+    levene,
+    normality,
+    welch_anova,
+)
 from modalxai.statistics.intervals import (
     MANY_CLUSTERS,
     MOST_UNDEFINED,
@@ -22,6 +34,12 @@ from modalxai.statistics.resampling import (
     cluster_bootstrap,
     cluster_jackknife,
     cluster_studentised,
+)
+from modalxai.statistics.series import (
+    Association,
+    SeriesClusters,
+    association,
+    cluster_series,
 )
 from modalxai.statistics.significance import Significance, cluster_test, holm, sign_flip_test
 from modalxai.statistics.sums import (
@@ -38,23 +56,37 @@ __all__ = [
     "MANY_CLUSTERS",
     "MOST_UNDEFINED",
     "Array",
+    "Association",
+    "EffectSizes",
+    "GroupTest",
     "Interval",
     "IntervalOf",
     "Method",
+    "PairTest",
+    "SeriesClusters",
     "Significance",
     "Statistic",
+    "association",
+    "bartlett",
     "cluster_bootstrap",
     "cluster_interval",
     "cluster_jackknife",
+    "cluster_series",
     "cluster_studentised",
     "cluster_sums",
     "cluster_test",
     "difference",
     "divide",
+    "effect_sizes",
+    "games_howell",
+    "hedges_g",
     "holm",
+    "levene",
     "means",
     "nested_bootstrap",
     "nested_interval",
+    "normality",
     "ratio_of_means",
     "sign_flip_test",
+    "welch_anova",
 ]

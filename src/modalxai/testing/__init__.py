@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modalxai.testing import examples, oracles, strategies
+    from modalxai.testing import examples, oracle_models, oracles, strategies
     from modalxai.testing.conformance import Check, Conformance, ConformanceError, NamedCheck
     from modalxai.testing.encoders import check_encoder, encoder_checks
     from modalxai.testing.fusions import check_fusion, fusion_checks
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modalxai.testing.pairs import check_pair, pair_checks
     from modalxai.testing.unit_table import UnitTableGame
 
-_MODULES = ("examples", "oracles", "strategies")
+_MODULES = ("examples", "oracle_models", "oracles", "strategies")
 _NAMES = {
     **dict.fromkeys(
         ("Check", "Conformance", "ConformanceError", "NamedCheck"), "modalxai.testing.conformance"
@@ -57,6 +57,7 @@ __all__ = [
     "examples",
     "fusion_checks",
     "or_",
+    "oracle_models",
     "oracles",
     "pair_checks",
     "strategies",

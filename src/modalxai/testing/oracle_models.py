@@ -47,7 +47,7 @@ from modalxai.types import Audio, Features, Inputs, Label, Prediction, Spans, ch
 
 RATE = 16_000
 HOP = 160
-"""Samples of a frame of `ToneEncoder`, 10 ms: frequencies 100 Hz apart do not disturb each other."""
+"""Samples of a frame of `ToneEncoder`, 10 ms: tones 100 Hz apart do not disturb each other."""
 AUDIBLE = 0.1
 """Amplitude from which a tone counts, full scale 1.0."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modalxai import storage
 from modalxai.errors import InputError
+from modalxai.protocols import Division
 from modalxai.types import Label, Spans, check_labels
 
 
@@ -116,7 +117,7 @@ class UnitTableGame:
             "versions": storage.versions(),
         }
 
-    def divide(self, players: Mapping[str, str | Spans]) -> UnitTableGame:
+    def divide(self, players: Mapping[str, str | Spans | Division[Any]]) -> UnitTableGame:
         """The game itself, whose modalities are divided already.
 
         Raises

@@ -1,5 +1,6 @@
-"""For the user's own training loop: losses, model and loss as one module, transfer, a cache."""
+"""For the user's own training loop: losses, objectives, transfer, augmentation, a cache."""
 
+from modalxai.training import augment
 from modalxai.training.balanced_evidence import BalancedEvidence
 from modalxai.training.cache import CachedEncoder
 from modalxai.training.class_dropout import ClassModalityDropout
@@ -20,4 +21,5 @@ __all__ = [
     "EmotionLoss",
     "Loaded",
     "Objective",
+    "augment",
 ]
