@@ -16,8 +16,9 @@ from tests.support.toys import speech_model
 from torch import Tensor, nn
 
 import modalxai as mx
-from modalxai.alignment import WHOLE, WordAligner, best_path
+from modalxai.alignment import WHOLE, WordAligner
 from modalxai.audio import torchaudio
+from modalxai.ctc import best_path
 from modalxai.errors import CheckpointError, InputError
 from modalxai.types import Audio
 

@@ -95,7 +95,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_encoder_is_tried() -> None:
-    assert sorted(SMALL) == [
+    # The folder of "sequence" holds another encoder's, see its own tests.
+    assert sorted([*SMALL, "sequence"]) == [
         name
         for name in plugins.available("encoders")
         if plugins.inspect("encoders", name).package == "modalxai"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from toys import MIXED, speech_samples, vector_model, vector_samples
@@ -264,6 +264,7 @@ def test_the_batch_changes_nothing(batch_size: int, removal: str) -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_masks_broadcast(data: st.DataObject) -> None:
     """Any masks give what each coalition gives when asked for alone."""
 

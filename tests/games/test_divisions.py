@@ -153,7 +153,13 @@ def test_a_game_of_some_samples_is_their_own_game(removal: str) -> None:
         torch.testing.assert_close(grid(one), grid(expected), **CLOSE)
         found, rest = grid(one), whole[:, :, row]
         torch.testing.assert_close(found[..., 0, :], rest[: len(found), : found.shape[1]], **CLOSE)
-    assert divided.select([3, 1]).sample_ids == ("u3", "u1")
+    some = divided.select([3, 1])
+    assert some.sample_ids == ("u3", "u1")
+    for name in "ab":
+        spans, length = some.players[name], some.players[name].end.shape[1]
+        torch.testing.assert_close(spans.end, divided.players[name].end[[3, 1], :length])
+    found = grid(some)
+    torch.testing.assert_close(found, whole[: len(found), : found.shape[1]][:, :, [3, 1]], **CLOSE)
 
 
 def test_selecting_costs_no_encoding() -> None:

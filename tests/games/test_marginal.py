@@ -13,6 +13,7 @@ import modalxai as mx
 from modalxai.attribution import Owen, UnitShapley
 from modalxai.errors import InputError, RemovalError
 from modalxai.games import Background
+from modalxai.games.donors import Lenders
 from modalxai.types import Features
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -237,3 +238,21 @@ def test_words_of_a_game_whose_other_modality_is_lent() -> None:
                 assert gap.abs().max() < 1e-4
                 drawn = (found.unit_se["a"] > 0).any()
                 assert bool(drawn) == (draws > 1 or budget == 60)
+
+
+def test_each_sample_draws_its_own_donors() -> None:
+    names = [f"d{i}" for i in range(20)]
+    present = {"a": [True] * 20, "b": [True] * 20}
+    for removal, alike in (("marginal", True), ("marginal-independent", False)):
+        lenders, again = (
+            Lenders(names, present, dict.fromkeys("ab", removal), 5, seed) for seed in (0, 1)
+        )
+        assert lenders.of("a", "u0") == lenders.of("a", "u0")
+        assert lenders.of("a", "u0") != lenders.of("a", "u1")
+        assert lenders.of("a", "u0") != again.of("a", "u0")
+        assert (lenders.of("a", "u0") == lenders.of("b", "u0")) == alike
+        # Every donor about as often as any other.
+        counts = torch.zeros(20)
+        for sample in range(400):
+            counts[lenders.of("a", f"u{sample}")] += 1
+        assert ((counts - 100).abs() < 5 * (100 * 0.75) ** 0.5).all()
