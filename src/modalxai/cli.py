@@ -55,6 +55,13 @@ class TrainingLabels(StrEnum):
     shuffled = "shuffled"
 
 
+class EncoderSize(StrEnum):
+    """How large a recipe's encoders are."""
+
+    base = "base"
+    small = "small"
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"modalxai {version('modalxai')}")
@@ -179,6 +186,40 @@ def convert(
     from modalxai.encoders import conversion
 
     typer.echo(f"wrote {conversion.convert(encoder, folder)}")
+
+
+@app.command()
+def recipe(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="s0 content-or-tone, s1 late-fusion, s2 consistency, s3 valence-arousal, "
+            "s4 speecht5."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="A folder; a killed run goes on there.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The corpus as unpacked; without it, synthetic speech.")
+    ] = None,
+    checkpoints: Annotated[
+        str, typer.Option(help="tiny, published, or a folder with one checkpoint per encoder.")
+    ] = "tiny",
+    encoder_size: Annotated[
+        EncoderSize, typer.Option(help="Small: distilled or truncated encoders.")
+    ] = EncoderSize.base,
+    seeds: Annotated[int | None, typer.Option(help="How many; else the paper's number.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small part, to see it work; figures mean little.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Rebuild a published system: train, evaluate, explain; metrics, tables, figures, report."""
+    from modalxai.recipes import Options, run_recipe
+
+    options = Options(
+        out, data, checkpoints, encoder_size.value, seeds=seeds, quick=quick, device=device
+    )
+    typer.echo(f"written: {run_recipe(name, options)}")
 
 
 @app.command()

@@ -23,7 +23,12 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write one json object in one atomic step."""
     text = json.dumps(record, ensure_ascii=False, indent=2) + "\n"
-    _replace(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 in one atomic step."""
+    _replace(path, lambda target: target.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

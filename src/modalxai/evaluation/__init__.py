@@ -10,6 +10,7 @@ from modalxai.evaluation.controls import shuffled_labels
 from modalxai.evaluation.coordinates import Coordinates, reparametrised
 from modalxai.evaluation.erasure import comprehensiveness, sufficiency
 from modalxai.evaluation.flipping import SRG, Curves, deletion, insertion, srg
+from modalxai.evaluation.latency import Latency, latency
 from modalxai.evaluation.maps import complexity, similarity
 from modalxai.evaluation.measured import Measured
 from modalxai.evaluation.pointing import Localisation, localisation
@@ -21,6 +22,7 @@ __all__ = [
     "SRG",
     "Coordinates",
     "Curves",
+    "Latency",
     "Localisation",
     "Measured",
     "Randomisation",
@@ -30,6 +32,7 @@ __all__ = [
     "deletion",
     "infidelity",
     "insertion",
+    "latency",
     "localisation",
     "randomisation",
     "reparametrisation_gap",
