@@ -1,4 +1,4 @@
-"""The demo's own claim, on seeds that played no part in its making."""
+"""The demo's own claim, on a seed that played no part in its making."""
 
 import math
 
@@ -10,9 +10,9 @@ from modalxai.recipes import demo
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("seed", "rules"), [(11, "plain"), (12, "shuffled")])
-def test_the_planted_truth_is_recovered_within_ten_points(tmp_path, seed, rules):
-    result = demo.run(tmp_path, seed=seed, rules=rules, quiet=True)
+def test_the_planted_truth_is_recovered_within_ten_points(tmp_path):
+    # Under other names than the demo's own; benchmarks/demo_truth.py has more seeds of both.
+    result = demo.run(tmp_path, seed=12, rules="shuffled", quiet=True)
     assert len(result.errors) == 6
     assert max(result.errors.values()) < 0.10, result.report.table()
     assert result.report.chance().at_chance is False
