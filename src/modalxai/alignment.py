@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from modalxai import audio, masking
 from modalxai.ctc import best_path, forms
 from modalxai.errors import CheckpointError, InputError, ModalxaiError
+from modalxai.pretrained import require_safetensors
 from modalxai.types import Audio, Spans
 
 UNKNOWN = 1.0
@@ -160,6 +161,7 @@ class WordAligner:
         )
 
         name = str(checkpoint)
+        require_safetensors(name)
         try:
             with torch.random.fork_rng(devices=[]):
                 model, report = AutoModelForCTC.from_pretrained(

@@ -133,11 +133,17 @@ def check_dataset(
     partial: Annotated[
         bool, typer.Option("--partial", help="Only a part of the corpus is meant to be there.")
     ] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", help="A manifest's own name: audio=path, or id= if it has none; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Read a corpus once; exit code 1 if anything is broken, or not as many as published."""
     from modalxai.datasets.checking import check
 
-    report = check(name, folder, audio)
+    report = check(name, folder, audio, columns or ())
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:

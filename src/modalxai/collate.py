@@ -40,7 +40,9 @@ class SampleCollate:
         samples
             Mappings with a raw value per modality (``None`` or no key where it is missing),
             ``"id"`` (``"#0"``, ``"#1"``, ... where there is none), ``"labels"`` and any further
-            columns. For ``"labels"`` see `modalxai.annotations.annotate`.
+            columns. For ``"labels"`` see `modalxai.annotations.annotate`. Columns of text, numbers,
+            truth values, and tuples or mappings of these travel with the batch; others, such as
+            the signals of a corpus that no encoder reads, stay behind.
 
         Returns
         -------
@@ -118,9 +120,21 @@ class SampleCollate:
             if name in ("id", "labels"):
                 continue
             values = tuple(sample.get(name) for sample in samples)
-            if name not in self.collates or all(isinstance(v, str | None) for v in values):
+            if name in self.collates:
+                travels = all(isinstance(value, str | None) for value in values)
+            else:
+                travels = all(map(_plain, values))
+            if travels:
                 found[str(name)] = values
         return found
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _plain(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, str | int | float | bool | np.generic)
 
 
 def _id(sample: Any, index: int) -> str:

@@ -1,4 +1,7 @@
-"""Saving and loading of the parts that are ours: settings in json, weights in safetensors."""
+"""Saving and loading of the parts that are ours: settings in json, weights in safetensors.
+
+And the question before every foreign checkpoint: does it have its weights in safetensors?
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from torch import nn
 
 from modalxai import storage
 from modalxai.errors import CheckpointError, ModalxaiError
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLE = "pytorch_model.bin"
 
 
 class Pretrained(nn.Module, ABC):
@@ -55,6 +61,53 @@ class Pretrained(nn.Module, ABC):
             raise _other(folder, cls, f"settings missing or left over: {differing}")
         storage.load_weights(part, weights, str(folder))
         return part
+
+
+def require_safetensors(checkpoint: str | Path) -> None:
+    """Refuse a folder, or a name on the Hugging Face Hub, that has its weights as a pickle only.
+
+    Asked before transformers is: of a name without safetensors it would have a service on the
+    network convert the pickle, in the user's name, and wait for it.
+
+    Raises
+    ------
+    CheckpointError
+        No ``model.safetensors``, whole or in parts.
+    """
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        if not any((folder / name).is_file() for name in WEIGHTS):
+            names = sorted(found.name for found in folder.iterdir())
+            pickles = [name for name in names if Path(name).suffix in storage.PICKLES]
+            raise CheckpointError(
+                f"{folder}: holds no {WEIGHTS[0]}",
+                expected="weights as safetensors",
+                got=f"a pickle, {pickles}, which is never read" if pickles else str(names[:8]),
+                mend=f"convert it once, where you trust it: modalxai convert ENCODER {folder}",
+            )
+        return
+    from transformers.utils.hub import cached_file, has_file
+
+    name = str(checkpoint)
+    try:
+        for file in WEIGHTS:
+            if cached_file(name, file, _raise_exceptions_for_missing_entries=False):
+                return
+        pickled = has_file(name, PICKLE)
+    except Exception as error:  # the hub's client raises whatever the network makes of it
+        raise CheckpointError(
+            f"{name}: cannot be loaded",
+            expected="a name on the hub that can be reached, or a folder",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}",
+            mend="check the name or path; a name needs a network, a gated one a login",
+        ) from error
+    raise CheckpointError(
+        f"{name}: the hub has no {WEIGHTS[0]} of it",
+        expected="weights as safetensors",
+        got=f"a pickle, {PICKLE}, which is never read" if pickled else "no weights, or no network",
+        mend=f"download it (hf download {name} --local-dir FOLDER), then convert it once, where "
+        "you trust it: modalxai convert ENCODER FOLDER",
+    )
 
 
 def _other(folder: Path, cls: type, got: str) -> CheckpointError:

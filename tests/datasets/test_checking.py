@@ -85,8 +85,35 @@ def test_a_manifest_is_checked_by_its_file(tmp_path: Path) -> None:
     assert "unreadable (1)" in said
 
 
+def test_a_manifest_of_other_columns_is_checked_by_naming_them(tmp_path: Path) -> None:
+    corpora.wave(tmp_path / "a.wav")
+    path = tmp_path / "m.csv"
+    path.write_text("path,transcript,emotion,speaker\na.wav,hi,joy,s1\n", encoding="utf-8")
+    named = [f"--column={one}" for one in ("id=", "audio=path", "text=transcript", "label=emotion")]
+    assert run("manifest", path)[0] == 2
+    code, said = run("manifest", path, *named)
+    assert (code, "audio read  " in said) == (0, True), said
+    # Without reading them, recordings that are torn are no matter; those that are absent are.
+    (tmp_path / "a.wav").write_bytes(b"torn")
+    assert run("manifest", path, *named)[0] == 1
+    code, said = run("manifest", path, *named, "--no-audio")
+    assert (code, "audio read" in said) == (0, False), said
+    for wrong in ("--column=sound=path", "--column=path", "--column=id=path"):
+        code, said = run("manifest", path, *named, wrong)
+        assert (code, "names no column" in said) == (2, True)
+    assert run("meld", tmp_path, "--column=id=path")[0] == 2
+
+
+def test_a_standard_manifest_can_be_checked_without_reading_sound(tmp_path: Path) -> None:
+    corpora.wave(tmp_path / "a.wav")
+    path = tmp_path / "m.csv"
+    path.write_text("id,audio,text,label,speaker\nu1,a.wav,hi,joy,s1\n", encoding="utf-8")
+    code, said = run("manifest", path, "--no-audio")
+    assert (code, "recordings  " in said) == (0, True), said
+
+
 def test_what_cannot_be_opened_ends_with_2(tmp_path: Path) -> None:
-    for name in (*CORPORA, "iemocap"):
+    for name in (*CORPORA, "manifest", "iemocap"):
         code, said = run(name, tmp_path)
         assert code == 2, said
         assert "error: " in said

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.support import corpora
+from tests.support.mutations import changed
 
 from modalxai.datasets import CorpusReport, KEMDy19
 from modalxai.datasets.kemdy19 import BAD_SCENES, DOUBLED
-from modalxai.errors import InputError
+from modalxai.errors import InputError, ModalxaiError
 
 row = corpora.kemdy19_row
 F1, F2, M1 = (f"Sess02_impro01_{who}" for who in ("F001", "F002", "M001"))
@@ -56,6 +59,47 @@ def test_the_speaker_is_rated_by_the_file_of_the_speaker(tmp_path: Path) -> None
     assert told["transcripts"] == (3, 10284)
     assert corpus.report.sound
     assert not corpus.report.findings
+
+
+def test_the_listener_is_rated_by_the_file_of_the_listener(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    raters = corpora.votes(*["fear"] * 3, "sad")
+    woman = [row(F1, "happy", start=0), row(M1, "sad", start=2, raters=raters)]
+    corpora.write_csv(folder / "annotation/Session02_F_res.csv", [*corpora.KEMDY19_HEAD, *woman])
+    listening = KEMDy19(folder, rated="listener")
+    assert [(s["id"], s["speaker"], s["rated"], *s["labels"]) for s in listening] == [
+        (F1, "Sess02F", "Sess02M", "angry"),
+        (M1, "Sess02M", "Sess02F", "sad"),
+        (F2, "Sess02F", "Sess02M", "neutral"),
+    ]
+    assert KEMDy19(folder).column("rated") == ["Sess02F", "Sess02M"]
+    soft = KEMDy19(folder, rated="listener", ties="soft")
+    assert soft[1]["labels"] == pytest.approx(
+        dict.fromkeys(corpus_emotions(), 0.0) | {"fear": 0.3, "sad": 0.7}
+    )
+    # Both count the rows of the published files alike.
+    for corpus in (listening, KEMDy19(folder)):
+        told = counts(corpus.report)
+        assert (told["speaker rows"][0], told["listener rows"][0]) == (2, 3)
+    with pytest.raises(InputError, match="unknown rated"):
+        KEMDy19(folder, rated="both")  # type: ignore[arg-type]
+
+
+def corpus_emotions() -> tuple[str, ...]:
+    return ("angry", "sad", "happy", "disgust", "fear", "surprise", "neutral")
+
+
+def test_the_listeners_signals_are_the_listeners_own(tmp_path: Path) -> None:
+    made(tmp_path)
+    wristband(tmp_path, "EDA")
+    corpus = KEMDy19(tmp_path, rated="listener", biosignals=["eda"])
+    first, partner, last = (sample["biosignals"] for sample in corpus)
+    # While the man speaks the woman listens, and her file has his tag.
+    np.testing.assert_array_equal(partner["eda"].values, [[0.4]])
+    assert first == last == {}
+    name = "EDA/Session02/Original/Sess02F.csv"
+    own = ("signal", name, "tag of the person's own words; not used (2)")
+    assert own in found(corpus.check(), "noted")
 
 
 def test_a_transcript_in_cp949_is_read_and_told(tmp_path: Path) -> None:
@@ -258,3 +302,28 @@ def test_a_changed_file_is_refused_by_line(tmp_path: Path, old: str, new: str, s
     with pytest.raises(InputError, match=r"Session02_F_res\.csv") as caught:
         KEMDy19(tmp_path)
     assert said in str(caught.value)
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_mutated_file_never_gives_a_wrong_label(tmp_path: Path, data: st.DataObject) -> None:
+    folder = tmp_path / "copy"
+    path = folder / "annotation/Session02_F_res.csv"
+    if not folder.exists():
+        made(folder)
+        (tmp_path / "whole.csv").write_bytes(path.read_bytes())
+    path.write_bytes(data.draw(changed((tmp_path / "whole.csv").read_bytes())))
+    true = {
+        "speaker": {F1: "happy", M1: "surprise", F2: "fear"},
+        "listener": {F1: "angry", M1: "sad", F2: "neutral"},
+    }
+    for rated, labels in true.items():
+        try:
+            corpus = KEMDy19(folder, rated=rated)  # type: ignore[arg-type]
+        except ModalxaiError as error:
+            said = str(error)
+        else:
+            said = path.name
+            for name, label in zip(corpus.column("id"), corpus.column("label"), strict=True):
+                assert labels[name] == label
+        assert path.name in said

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import io
 import pickle
 import shutil
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import corpora
+from tests.support.mutations import changed
 
 import modalxai as mx
 from modalxai.annotations import annotate
@@ -387,39 +386,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("kemdy20"), *rows)
 
 
-@st.composite
-def changed(draw: st.DrawFn, raw: bytes) -> bytes:
-    """An annotation file with one thing wrong."""
-    lines = raw.split(b"\r\n")
-    at = draw(st.integers(0, len(lines) - 2))
-    how = draw(st.sampled_from(["cut", "end", "encoding", "column", "columns", "heads", "delete"]))
-    if how == "cut":
-        lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]
-    elif how == "end":
-        return raw[: draw(st.integers(0, len(raw)))]
-    elif how == "encoding":
-        return raw.decode().encode(draw(st.sampled_from(["utf-16", "cp949", "utf-8-sig"])))
-    elif how == "delete":
-        del lines[at]
-    elif how == "heads":
-        which = draw(st.integers(0, 1))
-        heads = lines[which].split(b",")
-        one, two = (draw(st.integers(0, len(heads) - 1)) for _ in range(2))
-        heads[one], heads[two] = heads[two], heads[one]
-        lines[which] = b",".join(heads)
-    else:
-        table = list(csv.reader(io.StringIO(raw.decode())))
-        where = draw(st.integers(0, len(table[0])))
-        more = draw(st.sampled_from(["", "happy", "3", "x" * 200_000]))
-        for place, cells in enumerate(table):
-            if how == "columns" or place == at:
-                cells.insert(where, more)
-        text = io.StringIO()
-        csv.writer(text).writerows(table)
-        return text.getvalue().encode()
-    return b"\r\n".join(lines)
-
-
 @given(st.data())
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_mutated_file_never_gives_a_wrong_label(
@@ -441,3 +407,26 @@ def test_a_mutated_file_never_gives_a_wrong_label(
         for name, label, valence, arousal in zip(*columns, strict=True):
             assert TRUE[name] == (label, valence, arousal)
     assert path.name in said
+
+
+def test_what_is_found_of_its_samples_can_be_kept(tmp_path: Path) -> None:
+    """Ratings travel with the samples as a column; signals that nobody reads stay behind."""
+    names = [f"Sess01_script01_User00{1 + i % 2}{'FM'[i % 2]}_{i:03}" for i in range(4)]
+    rows = [corpora.kemdy20_row(name, ("happy", "sad")[i % 2]) for i, name in enumerate(names)]
+    corpora.kemdy20(tmp_path / "corpus", {1: rows})
+    tagged = ["1557000000.0,1557000000.0", "4.0,4.0", f"0.5,1557000000.0,{names[0]}"]
+    stem = names[0].rpartition("_")[0]
+    corpora.lines(tmp_path / f"corpus/EDA/Session01/{stem}.csv", tagged)
+    corpus = KEMDy20(tmp_path / "corpus", ties="soft", audio=False)
+    assert corpus[0]["biosignals"]["eda"].values.tolist() == [[0.5]]
+    text = mx.plugins.create("encoders", "byte-text")
+    fusion = mx.plugins.create(
+        "fusion", "shallow", dims={"text": text.dim}, labels=mx.labels(*corpus.labels)
+    )
+    model = mx.EmotionModel({"text": text}, fusion, modality_dropout=0.1)
+    explanation = mx.explain(model, corpus)
+    assert "biosignals" not in explanation.columns
+    explanation.save(tmp_path / "run")
+    again = mx.Explanation.load(tmp_path / "run")
+    assert again.columns == explanation.columns
+    assert again.columns["raters"][0] == (("happy",),) * 10

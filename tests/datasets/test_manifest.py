@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.mutations import changed
 
 from modalxai.datasets import ManifestCorpus
-from modalxai.errors import DependencyError, InputError
+from modalxai.errors import DependencyError, InputError, ModalxaiError
 
 KOREAN = Path("/nowhere")
 for parent in Path(__file__).resolve().parents:
@@ -358,3 +361,36 @@ def test_a_manifest_has_dialogues_and_a_report(folder: Path) -> None:
     assert [(f.kind, f.subject) for f in report.of("broken")] == [("unreadable", "u3")]
     with pytest.raises(InputError, match="no turns to look up"):
         corpus.context(0)
+
+
+MOODS = {"u1": "joy", "u2": "anger", "u3": "joy", "u4": "anger"}
+
+
+@given(st.data(), st.booleans())
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_mutated_manifest_never_gives_a_wrong_label(
+    tmp_path: Path, data: st.DataObject, lines: bool
+) -> None:
+    """Where the labels are named, a cut one is no label."""
+    path = tmp_path / ("m.jsonl" if lines else "m.csv")
+    if lines:
+        rows = [{"id": name, "text": "참, 잘했다", "label": mood} for name, mood in MOODS.items()]
+        raw = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        at = data.draw(st.integers(0, len(raw) - 1))
+        spoilt = [raw[:at], raw[:at] + raw[at + 1 :], raw.decode().encode("utf-16"), raw * 2]
+        path.write_bytes(data.draw(st.sampled_from(spoilt)))
+    else:
+        rows = [f'{name},"참, 잘했다",{mood}\r\n' for name, mood in MOODS.items()]
+        raw = ("id,text,label\r\n" + "".join(rows)).encode()
+        path.write_bytes(data.draw(changed(raw, header=1, swaps=False)))
+    try:
+        corpus = ManifestCorpus(path, audio=None, speaker=None, labels=["joy", "anger"])
+    except ModalxaiError as error:
+        said = str(error)
+    else:
+        said = path.name
+        for sample in corpus:
+            # Where an id lost a letter it is another's; every other one has its own label, or none.
+            if sample["id"] in MOODS:
+                assert sample["labels"] in ({}, {MOODS[sample["id"]]: 1})
+    assert path.name in said

@@ -183,6 +183,25 @@ def test_the_papers_random_split_says_so_and_carries_its_leak():
         random_split(pairs, THREE)
 
 
+def test_samples_of_a_leaking_split_carry_it_and_those_of_a_clean_one_are_as_they_were():
+    samples = [{"id": f"u{i}", "speaker": f"s{i % 4}", "text": "네"} for i in range(20)]
+    leaking = random_split(samples, THREE, leak="papers")
+    test = leaking.part(samples, "test")
+    assert test[0] == samples[int(test[0]["id"][1:])] | {"split_leak": leaking.leak}
+    assert test.column("split_leak") == [leaking.leak] * len(test)
+    assert "split_leak" not in samples[0]  # the user's own is untouched
+    # A clean split of what leaked before, and another leak on top.
+    train = leaking.part(samples, "train")
+    clean = split(train, {"train": 3, "dev": 1})
+    assert clean.leak == ""
+    assert clean.part(train, "dev").column("split_leak")[0] == leaking.leak
+    assert clean.part(train, "dev")[0]["split_leak"] == leaking.leak
+    again = random_split(train, {"train": 1, "dev": 1}, leak="papers", seed=1)
+    assert again.part(train, "dev")[0]["split_leak"] == f"{leaking.leak}. {again.leak}"
+    plain = split(samples, {"train": 3, "test": 1}).part(samples, "test")
+    assert plain[0] is samples[plain.rows[0]]
+
+
 def test_unknown_speakers_are_admitted():
     pairs = [(f"u{row}", {"dialogue": row // 3}) for row in range(30)]
     found = split(pairs, THREE, by="dialogue")

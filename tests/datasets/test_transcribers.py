@@ -629,6 +629,91 @@ def test_failures_of_an_endpoint_are_recorded_and_asked_again(
     assert len(server.requests) == 8
 
 
+class Crowd:
+    """Replies that tell how many were being given at once."""
+
+    def __init__(
+        self, server: web.Server, refused: int | None = None, odd: Sequence[str] = ()
+    ) -> None:
+        self.lock, self.now, self.most, self.seen = threading.Lock(), 0, 0, 0
+        self.refused, self.odd = refused, odd
+        server.always = self
+
+    def __call__(self, handler: web.Handler) -> None:
+        with self.lock:
+            self.seen += 1
+            number = self.seen
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.05)
+        with self.lock:
+            self.now -= 1
+        # What is heard is in the request, so that a mix-up would show.
+        loudest = np.frombuffer(parts(handler.request_seen)["file"][44:], "<i2").max()
+        said = f"{loudest / 32767:.1f}"
+        if number == self.refused:
+            web.fails(401)(handler)
+        elif said in self.odd:
+            web.fails(400, "odd")(handler)
+        else:
+            web.says({"text": said})(handler)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_so_many_requests_at_once_as_asked_for_and_the_same_answers(
+    server: web.Server, tmp_path: Path, concurrency: int
+) -> None:
+    crowd = Crowd(server)
+    recogniser = EndpointTranscriber(base_url=server.url, model="m", concurrency=concurrency)
+    twice = [*samples(9), {"id": "again", "audio": samples(1)[0]["audio"]}]
+    heard = transcribe_corpus(recogniser, twice, cache=tmp_path)
+    assert heard.values == (*(f"{(i + 1) / 10:.1f}" for i in range(9)), "0.1")
+    assert crowd.most == concurrency
+    assert (len(server.requests), heard.asked) == (9, 9)
+    # How many go at once decides no answer, so the cache is the same.
+    other = EndpointTranscriber(base_url=server.url, model="m", concurrency=5 - concurrency)
+    assert transcribe_corpus(other, twice, cache=tmp_path).asked == 0
+    assert pickle.loads(pickle.dumps(recogniser)) == recogniser
+
+
+def test_failures_at_once_cost_themselves_only_and_are_told_in_order(
+    server: web.Server, tmp_path: Path
+) -> None:
+    Crowd(server, odd=("0.2", "0.3", "0.6"))
+    recogniser = EndpointTranscriber(base_url=server.url, model="m", concurrency=3)
+    heard = transcribe_corpus(recogniser, samples(7), cache=tmp_path)
+    assert [failure.row for failure in heard.failures] == [1, 2, 5]
+    assert heard.values == ("0.1", None, None, "0.4", "0.5", None, "0.7")
+    assert len(server.requests) == 7
+
+
+def test_what_was_under_way_when_a_key_was_refused_is_kept(
+    server: web.Server, tmp_path: Path
+) -> None:
+    Crowd(server, refused=1)
+    recogniser = EndpointTranscriber(base_url=server.url, model="m", concurrency=3)
+    with pytest.raises(AccessError):
+        transcribe_corpus(recogniser, samples(9), cache=tmp_path)
+    # Each answer that the server gave lies in the cache; nobody pays for it twice.
+    assert 1 < len(server.requests) < 9
+    assert len(list(tmp_path.rglob("*.json"))) == len(server.requests) - 1
+
+
+def test_requests_at_once_keep_one_pace(
+    server: web.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[float] = []
+    monkeypatch.setattr(client, "sleep", lambda seconds: begun.append(time.monotonic() + seconds))
+    recogniser = EndpointTranscriber(
+        base_url=server.url, model="m", concurrency=4, requests_per_minute=6
+    )
+    start = time.monotonic()
+    assert transcribe_corpus(recogniser, samples(6)).asked == 6
+    for number, moment in enumerate(sorted(begun), 1):
+        assert 10 * number <= moment - start < 10 * number + 5
+    assert len(begun) == 5
+
+
 def test_a_server_that_is_gone_is_not_asked_for_every_sample(server: web.Server) -> None:
     server.always = web.fails(500)
     recogniser = EndpointTranscriber(base_url=server.url, model="m", retries=0)

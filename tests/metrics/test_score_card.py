@@ -9,6 +9,7 @@ import torch
 from sklearn import metrics as sk
 
 from modalxai import metrics
+from modalxai.datasets import random_split
 from modalxai.errors import InputError
 from modalxai.metrics import score_card
 from modalxai.statistics import cluster_interval
@@ -57,6 +58,16 @@ def test_always_neutral_on_kemdy20_is_said_to_be_at_chance():
     assert card.row("weighted accuracy").scores["constant"].value == pytest.approx(0.867, abs=5e-4)
     gain = card.row("macro F1").gains["constant"]
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+def test_a_card_of_a_leaking_split_says_so():
+    prediction, targets = _of([0, 1] * 10, [0, 1] * 10, ["neutral", "joy"])
+    pairs = [(f"u{row}", {"speaker": f"s{row % 5}"}) for row in range(20)]
+    leaking = random_split(pairs, {"train": 1, "test": 1}, leak="papers")
+    card = score_card(prediction, targets, leak=leaking.leak)
+    assert f"too high: {leaking.leak}." in str(card)
+    assert "random split" in str(card)
+    assert "leak" not in str(score_card(prediction, targets, leak=""))
 
 
 def test_scores_equal_scikit_learn_and_the_baselines_stand_beside():
@@ -119,6 +130,15 @@ def test_intervals_are_those_of_the_cluster_bootstrap():
     found = card.row("weighted accuracy").scores["model"]
     assert (found.low, found.high) == pytest.approx((want.low[0], want.high[0]))
     assert card.verdicts[0].clusters == 8
+
+
+def test_intervals_of_few_speakers_stay_where_scores_can_lie():
+    truth, said = [0, 1] * 9 + [0, 0], [0, 1] * 9 + [0, 1]
+    card = score_card(*_of(truth, said, "ab"), clusters=_speakers(20, 5))
+    for row in card.rows:
+        model = row.scores["model"]
+        assert 0 <= model.low < model.value < model.high <= 1, row
+    assert card.row("weighted accuracy").scores["model"].high == 1
 
 
 def test_unknown_and_tied_truth_has_no_part():

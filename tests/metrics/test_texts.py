@@ -120,6 +120,12 @@ def test_intervals_take_whole_speakers():
     assert loose.low <= loose.rate == 0.125 <= loose.high
 
 
+def test_no_interval_reaches_below_an_error_rate_of_0():
+    found = metrics.cer(["가나다라", "마바사아", "자"], ["가나다라", "마바사아", "차"])
+    assert found.rate == pytest.approx(1 / 9)
+    assert found.low == 0 < found.rate < found.high
+
+
 def test_missing_kiwipiepy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
     monkeypatch.setattr(texts, "_kiwi", texts._kiwi.__wrapped__)  # past the cache

@@ -6,8 +6,7 @@ from scipy import stats
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
 from modalxai.errors import InputError
-from modalxai.statistics import warping
-from modalxai.statistics.figures import measure_by_emotion, signal_over_time
+from modalxai.statistics import measure_by_emotion, signal_over_time, warping
 from modalxai.statistics.series import association, cluster_series, davies_bouldin, silhouette
 
 
@@ -132,6 +131,16 @@ def test_equal_series_still_fill_every_cluster():
     found = cluster_series(series, (2, 4))
     assert sorted(np.bincount(found[0].labels).tolist()) == [3, 3]
     assert (np.bincount(found[1].labels, minlength=4) > 0).all()
+
+
+def test_one_number_of_clusters_needs_no_list():
+    series = [[0, 1, 2, 3], [0, 1, 2, 4], [3, 2, 1, 0], [4, 2, 1, 0]]
+    (alone,) = cluster_series(series, 2)
+    (listed,) = cluster_series(series, [2])
+    assert alone.labels.tolist() == listed.labels.tolist()
+    assert alone.silhouette == listed.silhouette
+    with pytest.raises(InputError, match="do not fit"):
+        cluster_series(series, 4)
 
 
 def test_the_same_seed_gives_the_same_clusters(clustered):

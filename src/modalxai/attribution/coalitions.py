@@ -250,7 +250,7 @@ class CoalitionTable:
             present=tensors["present"],
             draws=tensors["draws"],
             targets=Targets(tensors["targets"], tensors["annotated"]),
-            columns={name: tuple(values) for name, values in record["columns"].items()},
+            columns={name: _frozen(values) for name, values in record["columns"].items()},
         )
 
     @classmethod
@@ -309,14 +309,27 @@ def mean_over(drawn: Tensor, enumerated: bool = False) -> tuple[Tensor, Tensor]:
     return mean, drawn.std(0) / draws**0.5 if sampled else torch.zeros_like(mean)
 
 
+def _frozen(value: Any) -> Any:
+    """Lists, which json makes of tuples, as tuples again."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {key: _frozen(one) for key, one in value.items()}
+    return value
+
+
 def _plain(column: str, value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()  # a numpy or torch scalar
     if value is None or isinstance(value, str | int | float | bool):
         return value
+    if isinstance(value, list | tuple):
+        return [_plain(column, one) for one in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(column, one) for key, one in value.items()}
     raise InputError(
         f"column {column!r} cannot be written",
-        expected="text, numbers, booleans or None",
+        expected="text, numbers, booleans, None, or tuples and mappings of these",
         got=type(value).__name__,
         mend="leave the column out, or turn its values into text",
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -113,6 +116,7 @@ def gather(
     batch_size: int,
     strict: bool,
     patience: int,
+    concurrency: int = 1,
 ) -> Gathered:
     """Answer every row from the cache, or else by asking; equal questions are asked once.
 
@@ -134,6 +138,9 @@ def gather(
         Whether the first failure is raised; otherwise it is recorded.
     patience
         So many requests in a row without an answer are raised: nobody is there.
+    concurrency
+        Most calls of ``ask`` at once; above 1 they are made in threads. Answers are taken in the
+        order of the questions, and those on their way when a run ends are kept all the same.
 
     Raises
     ------
@@ -144,6 +151,9 @@ def gather(
     """
     gathered = Gathered()
     waiting: dict[str, tuple[T, list[int]]] = {}
+    batch: list[str] = []
+    open_calls: deque[tuple[list[str], Future[list[str]]]] = deque()
+    pool = ThreadPoolExecutor(concurrency) if concurrency > 1 else None
     answered: dict[str, str] = {}
     unanswered = 0
 
@@ -154,17 +164,33 @@ def gather(
             raise error.at(f"sample {ids[row]!r}") from error
         gathered.failures.append(Failure(row, ids[row], f"{error.wrong} (got: {error.got})"))
 
-    def flush(keys: Sequence[str]) -> None:
-        nonlocal unanswered
+    def flush() -> None:
+        keys = list(batch)
+        batch.clear()
         values = [waiting[key][0] for key in keys]
+        if pool is None:
+            take(keys, partial(ask, values))
+        else:
+            open_calls.append((keys, pool.submit(ask, values)))
+            settle(concurrency)  # one more than are under way, so that none has to wait for us
+
+    def settle(left: int) -> None:
+        while len(open_calls) > left:
+            keys, call = open_calls[0]
+            call.exception()  # waits; whoever interrupts that finds the call still among the open
+            open_calls.popleft()
+            take(keys, call.result)
+
+    def take(keys: Sequence[str], answer: Callable[[], list[str]]) -> None:
+        nonlocal unanswered
         try:
-            texts = _checked(ask(values), len(values))
+            texts = _checked(answer(), len(keys))
         except (AccessError, PluginError):
             raise
         except ModalxaiError as error:
             if len(keys) > 1:  # one bad row must not cost its neighbours
                 for key in keys:
-                    flush([key])
+                    take([key], partial(ask, [waiting[key][0]]))
                 return
             for row in waiting.pop(keys[0])[1]:
                 fail(row, error)
@@ -176,28 +202,43 @@ def gather(
             answered[key] = text
             gathered.texts.update(dict.fromkeys(waiting.pop(key)[1], text))
 
-    for row in rows:
-        try:
-            question = prepare(row)
-        except ModalxaiError as error:
-            fail(row, error)
-            continue
-        if question is None:
-            continue
-        if question.key in waiting:
-            waiting[question.key][1].append(row)
-        elif question.key in answered:
-            gathered.texts[row] = answered[question.key]
-        elif (text := answers.read(question.key)) is not None:
-            gathered.texts[row] = answered[question.key] = text
-        else:
-            waiting[question.key] = (question.value, [row])
-            if len(waiting) == batch_size:
-                flush(list(waiting))
-    if waiting:
-        flush(list(waiting))
+    try:
+        for row in rows:
+            try:
+                question = prepare(row)
+            except ModalxaiError as error:
+                fail(row, error)
+                continue
+            if question is None:
+                continue
+            if question.key in waiting:
+                waiting[question.key][1].append(row)
+            elif question.key in answered:
+                gathered.texts[row] = answered[question.key]
+            elif (text := answers.read(question.key)) is not None:
+                gathered.texts[row] = answered[question.key] = text
+            else:
+                waiting[question.key] = (question.value, [row])
+                batch.append(question.key)
+                if len(batch) == batch_size:
+                    flush()
+        if batch:
+            flush()
+        settle(0)
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+            _keep(open_calls, answers)
     gathered.failures.sort(key=lambda failure: failure.row)
     return gathered
+
+
+def _keep(calls: Iterable[tuple[Sequence[str], Future[list[str]]]], answers: Answers) -> None:
+    """What came while a run ended early is paid for, and is not to be asked again."""
+    for keys, call in calls:
+        if not call.cancelled() and call.exception() is None:
+            for key, text in zip(keys, _checked(call.result(), len(keys)), strict=True):
+                answers.write(key, text)
 
 
 def _checked(texts: object, count: int) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from modalxai.datasets.aihub import AIHubMultimodalVideo
 from modalxai.datasets.corpus import Corpus
@@ -20,11 +21,14 @@ CORPORA: Mapping[str, Callable[[Path, bool], Corpus]] = {
     "kemdy19": lambda folder, audio: KEMDy19(folder, ties="multi", audio=audio),
     "kemdy20": lambda folder, audio: KEMDy20(folder, ties="multi", audio=audio),
     "aihub": lambda folder, audio: AIHubMultimodalVideo(folder, audio=audio),
-    "manifest": lambda file, audio: ManifestCorpus(file, audio="audio" if audio else None),
 }
+PARTS = ("id", "audio", "text", "label", "speaker")
+"""Of a manifest, see `ManifestCorpus`."""
 
 
-def check(name: str, folder: str | Path, audio: bool = True) -> CorpusReport:
+def check(
+    name: str, folder: str | Path, audio: bool = True, columns: Sequence[str] = ()
+) -> CorpusReport:
     """What is there, what is broken, what was left out and why, against the published counts.
 
     Parameters
@@ -36,17 +40,38 @@ def check(name: str, folder: str | Path, audio: bool = True) -> CorpusReport:
         The corpus's folder; the file of a manifest.
     audio
         False leaves recordings and clips alone.
+    columns
+        What a manifest calls its columns: ``"audio=path"``, or ``"id="`` if it has none.
 
     Raises
     ------
     InputError
-        An unknown name, or a corpus that cannot be opened.
+        An unknown name, a corpus that cannot be opened, or columns of no manifest.
     """
-    if name.casefold() not in CORPORA:
+    kind = name.casefold()
+    if kind == "manifest":
+        corpus = ManifestCorpus(Path(folder), **_named(columns))
+        return corpus.check() if audio else corpus.report
+    if kind not in CORPORA or columns:
         raise InputError(
-            f"unknown corpus {name!r}",
-            expected=f"one of {list(CORPORA)}",
-            got=repr(name),
-            mend="use a listed name",
+            f"{name} has columns of its own" if columns else f"unknown corpus {name!r}",
+            expected=f"one of {[*CORPORA, 'manifest']}; columns are named for a manifest alone",
+            got=f"{name!r}, {list(columns)}",
+            mend="leave the columns out" if columns else "use a listed name",
         )
-    return CORPORA[name.casefold()](Path(folder), audio).check()
+    return CORPORA[kind](Path(folder), audio).check()
+
+
+def _named(columns: Sequence[str]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for given in columns:
+        part, sign, column = given.partition("=")
+        if part not in PARTS or not sign or part in named:
+            raise InputError(
+                f"{given!r} names no column",
+                expected=f"one of {list(PARTS)} once, and the column: audio=path",
+                got=repr(given),
+                mend="write audio=path, or id= for a manifest without ids",
+            )
+        named[part] = column or None
+    return named

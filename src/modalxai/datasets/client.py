@@ -10,6 +10,7 @@ import http.client
 import json
 import random
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -44,7 +45,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 class Client:
-    """Sends requests; see `Endpoint` for the settings.
+    """Sends requests, of several threads too; see `Endpoint` for the settings.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ class Client:
         self.longest_wait = longest_wait
         self.spacing = spacing
         self._due = 0.0
+        self._lock = threading.Lock()
         self._opener = urllib.request.build_opener(_Stay)
         self._random = random.Random()  # its own: the caller's draws stay as they were
 
@@ -138,10 +140,13 @@ class Client:
         return max(asked, wait * self._random.uniform(0.5, 1.0))
 
     def _keep_pace(self) -> None:
-        now = time.monotonic()
-        if self._due > now:
-            sleep(self._due - now)
-        self._due = max(now, self._due) + self.spacing
+        # Each request takes its place in the row before it waits, however many threads ask.
+        with self._lock:
+            now = time.monotonic()
+            begin = max(now, self._due)
+            self._due = begin + self.spacing
+        if begin > now:
+            sleep(begin - now)
 
 
 def _read(response: Any, deadline: float) -> bytes:

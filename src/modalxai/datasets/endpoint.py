@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from modalxai.errors import AccessError, InputError
 
 OPENAI = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
+_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Endpoint:
         A server that asks for more (``Retry-After``) gets it, up to ``longest_wait``.
     requests_per_minute
         Most requests of this process, spread evenly; ``None`` for no limit.
+    concurrency
+        Most requests at once. They keep `requests_per_minute` together, and answers are the same.
 
     Raises
     ------
@@ -56,6 +60,7 @@ class Endpoint:
     first_wait: float = 1.0
     longest_wait: float = 120.0
     requests_per_minute: float | None = None
+    concurrency: int = 1
 
     def __post_init__(self) -> None:
         _check_address(self.base_url)
@@ -64,6 +69,7 @@ class Endpoint:
         chosen.number("retries", self.retries, low=0, whole=True)
         chosen.number("first_wait", self.first_wait, low=0)
         chosen.number("longest_wait", self.longest_wait, low=self.first_wait)
+        chosen.number("concurrency", self.concurrency, low=1, high=64, whole=True)
         if self.requests_per_minute is not None:
             chosen.number("requests_per_minute", self.requests_per_minute, low=0.001)
 
@@ -84,9 +90,15 @@ class Endpoint:
         RequestError
             This request got no usable answer.
         """
-        return self._client.post(
+        with _MAKING:  # one client for all threads, or each would keep its own pace
+            client = self._client
+        return client.post(
             f"{self.base_url.rstrip('/')}/{path}", body, content_type, self._key(), self.variable
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies in other processes open their own connections.
+        return {name: value for name, value in self.__dict__.items() if name != "_client"}
 
     @cached_property
     def _client(self) -> Client:

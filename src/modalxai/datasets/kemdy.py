@@ -87,6 +87,10 @@ class KEMDy(Corpus):
     def _tagged(self, signal: Signal, name: str) -> Tagged | None:
         """The file that holds a segment's signal, cut; ``None`` if there is no such file."""
 
+    def _further(self, name: str) -> dict[str, str]:
+        """Columns that one of the corpora has, by a segment's id."""
+        return {}
+
     def _bad(self, segment: Segment) -> str | None:
         """Why a scene is known to be unusable."""
         return None
@@ -145,6 +149,7 @@ class KEMDy(Corpus):
                 "dialogue": dialogue,
                 "turn": turns[dialogue],
                 "speaker": where.speaker,
+                **self._further(rating.segment),
                 "text": said or None,
                 "raw_text": raw,
                 "label": ";".join(rating.emotions),

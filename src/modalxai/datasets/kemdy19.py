@@ -34,10 +34,10 @@ STRAY = {"Session09_F_res.csv": ("Sess09_script06_M001", "Sess09_impro01_M001")}
 class KEMDy19(KEMDy):
     """KEMDy19 (Noh et al., Sensors 2021) as unpacked: ``annotation/ wav/ ECG/ EDA/ TEMP/``.
 
-    Each annotation file rates one person in every turn, speaking or listening; a sample has the
-    rating of the one who speaks. Samples are those of `KEMDy20`, with ``"ecg"`` instead of
-    ``"ibi"`` among the biosignals, all of them `Series`. A person's file of signals holds the
-    partner's segments too; a sample has the speaker's own.
+    Each annotation file rates one person in every turn, speaking or listening. A sample is an
+    utterance with the rating and the signals of one of the two, named in the column ``"rated"``;
+    ``"speaker"`` is who speaks. For the rest samples are those of `KEMDy20`, with ``"ecg"`` instead
+    of ``"ibi"`` among the biosignals, all of them `Series`.
 
     Parameters
     ----------
@@ -45,6 +45,10 @@ class KEMDy19(KEMDy):
         See `KEMDy20`.
     biosignals
         Which signals to read, among ``"eda"``, ``"temp"``, ``"ecg"``; all if left out.
+    rated
+        ``"speaker"``: what the one who speaks feels; ``"listener"``: what the other one feels
+        meanwhile. Ids are the same, so that the two can be compared. Who listens here speaks in
+        other samples: keep both together, ``split(by=("speaker", "rated"))``.
     bad_scenes
         Whether the five scenes that published readers leave out are dropped or kept.
 
@@ -79,38 +83,45 @@ class KEMDy19(KEMDy):
         biosignals: Collection[Signal] | None = None,
         broken: Literal["missing", "drop"] = "missing",
         bad_scenes: Literal["drop", "keep"] = "drop",
+        rated: Literal["speaker", "listener"] = "speaker",
     ) -> None:
-        if bad_scenes not in ("drop", "keep"):
-            raise InputError(
-                "unknown bad_scenes",
-                expected="'drop' or 'keep'",
-                got=repr(bad_scenes),
-                mend="choose one of the two",
-            )
+        for name, value, known in (
+            ("bad_scenes", bad_scenes, ("drop", "keep")),
+            ("rated", rated, ("speaker", "listener")),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"unknown {name}",
+                    expected=f"one of {list(known)}",
+                    got=repr(value),
+                    mend="choose one of the two",
+                )
         self._drop_scenes = bad_scenes == "drop"
+        self._listening = rated == "listener"
         self._open(folder, Options(ties, dimensions, text, audio, biosignals, broken))
 
     def _ratings(self, notes: Notebook, counts: dict[str, int]) -> list[Rating]:
         files = self._annotations(notes)
-        speaking: list[Rating] = []
+        told: list[Rating] = []
         counts |= {"speaker rows": 0, "listener rows": 0}
         for (session, sex), rows in sorted(files.items()):
-            partner = files.get((session, "M" if sex == "F" else "F"), [])
+            partner = files.get((session, _partner(sex)), [])
             for rating in _mended(rows, partner, notes):
                 subject = f"{rating.segment} ({rating.place})"
                 if not rating.segment.startswith(f"Sess{session}_"):
                     notes.broken("row", subject, "belongs to another session than its file")
                 elif rating.segment in STRAY.get(rating.place.partition(",")[0], ()):
                     notes.dropped("row", subject, "known to stray into its file")
-                elif rating.segment[-4] != sex:
-                    counts["listener rows"] += 1
                 else:
-                    counts["speaker rows"] += 1
+                    listening = rating.segment[-4] != sex
+                    counts["listener rows" if listening else "speaker rows"] += 1
+                    if listening != self._listening:
+                        continue
                     if rating.segment in DOUBLED:
                         notes.dropped("row", subject, "known to be doubled")
                     else:
-                        speaking.append(rating)
-        return repeated(speaking, notes)
+                        told.append(rating)
+        return repeated(told, notes)
 
     def _annotations(self, notes: Notebook) -> dict[tuple[str, str], list[Rating]]:
         files: dict[tuple[str, str], list[Rating]] = {}
@@ -135,6 +146,14 @@ class KEMDy19(KEMDy):
         session, scene, turn = name.split("_")
         return Segment(session, scene, session + turn[0])
 
+    def _person(self, name: str) -> str:
+        """Whose emotion and whose signals a sample has."""
+        speaker = self._segment(name).speaker
+        return speaker[:-1] + _partner(speaker[-1]) if self._listening else speaker
+
+    def _further(self, name: str) -> dict[str, str]:
+        return {"rated": self._person(name)}
+
     def _recording(self, name: str) -> Path:
         scene = name.rpartition("_")[0]
         return self.path / "wav" / f"Session{name[4:6]}" / scene / f"{name}.wav"
@@ -145,27 +164,34 @@ class KEMDy19(KEMDy):
         return BAD_SCENES.get(f"{segment.session}_{segment.scene}")
 
     def _tagged(self, signal: Signal, name: str) -> Tagged | None:
-        stem = self._segment(name).speaker
+        stem = self._person(name)
         folder = self.path / self.SIGNALS[signal] / f"Session{name[4:6]}" / "Original"
-        return self._cut(folder / f"{stem}.csv", signal, 3, None, _Owner(stem))
+        owner = _Owner(stem, self._listening)
+        return self._cut(folder / f"{stem}.csv", signal, 3, None, owner)
 
 
 class _Owner:
-    """What a tag means in the file of one person, ``Sess01F``."""
+    """What a tag means in the file of one person, ``Sess01F``, who speaks or listens."""
 
-    def __init__(self, stem: str) -> None:
-        self._session, self._sex = stem[:-1], stem[-1]
+    def __init__(self, stem: str, listening: bool) -> None:
+        self._session, sex = stem[:-1], stem[-1]
+        self._sex = _partner(sex) if listening else sex
+        self._other = "tag of the person's own words" if listening else "tag of the partner"
 
     def __call__(self, tag: str) -> tuple[str | None, str]:
         parts = KEMDy19.pattern.fullmatch(tag)
         if parts is None:
             return None, "tag that is no segment"
         if parts[3] != self._sex:
-            return None, "tag of the partner; not used"
+            return None, f"{self._other}; not used"
         session, rest = tag.split("_", 1)
         if session != self._session:
             return f"{self._session}_{rest}", "tag of another session; its number is the file's now"
         return tag, ""
+
+
+def _partner(sex: str) -> str:
+    return "M" if sex == "F" else "F"
 
 
 def _mended(rows: list[Rating], partner: list[Rating], notes: Notebook) -> list[Rating]:

@@ -161,7 +161,7 @@ class MELD(Corpus):
                 f"{self.path}: no clips of the {split} split",
                 expected=f"a folder {CLIPS[split]} with mp4 files, at any depth",
                 got=f"{len(folders)} such folders, none with clips",
-                mend="unpack the archive, or read the csv files alone: audio=False",
+                mend="unpack the archive, or read the csv files alone: audio=False (--no-audio)",
             )
         return clips
 

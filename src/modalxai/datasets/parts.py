@@ -13,6 +13,9 @@ from modalxai.datasets.columns import ids_of
 from modalxai.errors import InputError
 from modalxai.protocols import Samples
 
+LEAK = "split_leak"
+"""The column of samples that says what the parts they come from share; reports read it."""
+
 
 @dataclass(frozen=True)
 class Leak:
@@ -82,6 +85,9 @@ class Split:
     def part(self, samples: Samples, name: str) -> Part:
         """The samples of one part, read as lazily as they are.
 
+        Where there is a `leak`, each sample carries it as its column ``"split_leak"``, so that
+        whatever is reported of it says so.
+
         Raises
         ------
         InputError
@@ -102,25 +108,31 @@ class Split:
                 got=f"no {lost[:3]}",
                 mend="split the samples anew, or give all of them",
             )
-        return Part(samples, [rows[one] for one in self.parts[name]])
+        return Part(samples, [rows[one] for one in self.parts[name]], self.leak)
 
 
 class Part(Dataset[Mapping[str, Any]]):
-    """Some of the samples, by number."""
+    """Some of the samples, by number, with what leaks between them and the rest."""
 
-    def __init__(self, samples: Samples, rows: Sequence[int]) -> None:
-        self.samples, self.rows = samples, tuple(rows)
+    def __init__(self, samples: Samples, rows: Sequence[int], leak: str = "") -> None:
+        self.samples, self.rows, self.leak = samples, tuple(rows), leak
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
-        return self.samples[self.rows[index]]
+        sample = self.samples[self.rows[index]]
+        return {**sample, LEAK: self._leak(sample.get(LEAK))} if self.leak else sample
 
     def column(self, name: str) -> list[Any]:
         """One column, without reading recordings where the samples can."""
         values = read_column(self.samples, name)
-        return [values[row] for row in self.rows]
+        found = [values[row] for row in self.rows]
+        return [self._leak(one) for one in found] if name == LEAK and self.leak else found
+
+    def _leak(self, before: str | None) -> str:
+        """Of this split; after that of the split that made the samples, if it leaked too."""
+        return f"{before}. {self.leak}" if before and before != self.leak else self.leak
 
 
 def leak_of(

@@ -6,7 +6,9 @@ that was in the training set needs no understanding either. So a split that shar
 scripted sentence is refused, unless it is asked for by name; it then says so wherever it goes.
 
 Only ids and plain columns are read, never a recording. What a split is depends on the ids and the
-seed, not on the order of the samples.
+seed, not on the order of the samples. `Split.part` gives the samples of one part; where the split
+leaks each of them says so, and so does every `modalxai.Report` of them. For a
+`modalxai.metrics.score_card` hand it over: ``score_card(..., leak=split.leak)``.
 """
 
 from __future__ import annotations

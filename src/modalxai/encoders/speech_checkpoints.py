@@ -14,6 +14,7 @@ from modalxai import storage
 from modalxai.encoders import lora_files
 from modalxai.encoders.waveforms import WaveformCollate
 from modalxai.errors import CheckpointError
+from modalxai.pretrained import require_safetensors
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -108,10 +109,10 @@ def load(
     from transformers import AutoConfig
 
     name = str(checkpoint)
-    _check_weights(Path(name))
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         check(config, name, family)
+        require_safetensors(name)
         # Forked, because weights that the checkpoint lacks are drawn before they are refused.
         with torch.random.fork_rng(devices=[]):
             model, report = family.model().from_pretrained(
@@ -174,12 +175,6 @@ def save(
         do_normalize=collate.normalize,
         return_attention_mask=model.config.feat_extract_norm == "layer",
     ).save_pretrained(folder)
-
-
-def _check_weights(folder: Path) -> None:
-    if not folder.is_dir() or any(folder.glob("*.safetensors")):
-        return
-    storage.read_tensors(folder / "model.safetensors")  # raises, naming what is there instead
 
 
 def _preprocessing(name: str, family: Family) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from modalxai.errors import CheckpointError, ModalxaiError
-from modalxai.storage import PICKLES
+from modalxai.pretrained import require_safetensors
 
 MEND_NAME = "check the name or path; a name needs a network, a gated one a login"
 
@@ -98,7 +98,7 @@ def load_model(
     from transformers import AutoModel
 
     loader = AutoModel if loader is None else loader
-    _require_safetensors(Path(checkpoint))
+    require_safetensors(checkpoint)
     mend = "save the weights with the config they were trained with"
     # Forked, because what a file lacks is drawn at random before it can be refused.
     with torch.random.fork_rng(devices=[]), _loading(checkpoint, "weights that fit", mend):
@@ -148,21 +148,6 @@ def _without_pooler(config: Any) -> dict[str, bool]:
     # We read the last layer; a pooler would be weights that never learn, which stops DDP.
     parameters = inspect.signature(model_class(config).__init__).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
-
-
-def _require_safetensors(folder: Path) -> None:
-    if not folder.is_dir():
-        return  # a name on the hub, asked for safetensors only
-    names = sorted(found.name for found in folder.iterdir())
-    if {"model.safetensors", "model.safetensors.index.json"} & set(names):
-        return
-    pickles = [name for name in names if Path(name).suffix in PICKLES]
-    raise CheckpointError(
-        f"{folder}: holds no model.safetensors",
-        expected="weights as safetensors",
-        got=f"a pickle, {pickles}, which is never read" if pickles else str(names[:8]),
-        mend="load it where you trust it, and save it again: model.save_pretrained(folder)",
-    )
 
 
 @contextmanager

@@ -94,12 +94,15 @@ class ScoreCard:
         Of the model's categorical labels; ``None`` where it has none, or none is known.
     clustered
         Whether clusters were given; if not, samples were taken as independent.
+    leak
+        What the parts of the split share, `modalxai.datasets.Split.leak`; empty where nothing.
     """
 
     rows: tuple[Row, ...]
     verdicts: tuple[Verdict, ...]
     confusion: Confusion | None
     clustered: bool
+    leak: str = ""
 
     @property
     def at_chance(self) -> bool | None:
@@ -129,6 +132,8 @@ class ScoreCard:
         blocks = [_block(verdict, self.rows) for verdict in self.verdicts]
         if not self.clustered:
             blocks.append("No clusters were given: the intervals take samples as independent.")
+        if self.leak:
+            blocks.append(f"The split may leak, so that scores on it are too high: {self.leak}.")
         return "\n\n".join(blocks)
 
 

@@ -24,6 +24,8 @@ from modalxai.metrics.targets import Target, targets_of
 from modalxai.statistics import Array, Interval, IntervalOf, cluster_interval
 from modalxai.types import Prediction, Targets, columns
 
+ERRORS = ("RMSE", "MSE")
+
 
 def score_card(
     prediction: Prediction,
@@ -32,6 +34,7 @@ def score_card(
     baselines: Mapping[str, Prediction] | None = None,
     clusters: Sequence[Any] | None = None,
     interval: IntervalOf = cluster_interval,
+    leak: str = "",
 ) -> ScoreCard:
     """Score a prediction, with intervals, baselines and the verdict about chance.
 
@@ -53,6 +56,8 @@ def score_card(
     interval
         What makes intervals; `functools.partial` of `modalxai.statistics.cluster_interval` sets
         level, repeats and seed.
+    leak
+        What the parts of the split share: ``split.leak``. The card carries it.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def score_card(
             got="targets whose mask is False, or tied, everywhere",
             mend="give the samples their labels",
         )
-    return ScoreCard(tuple(rows), tuple(verdicts), _confusion(found), clusters is not None)
+    return ScoreCard(tuple(rows), tuple(verdicts), _confusion(found), clusters is not None, leak)
 
 
 def _judge(
@@ -136,7 +141,9 @@ def _judge(
             target=target.name,
             metric=metric,
             higher_is_better=metric not in target.lower,
-            scores={name: _estimate(result, at + q) for name, at in scored.items()},
+            scores={
+                name: _estimate(result, at + q, *_range(metric)) for name, at in scored.items()
+            },
             gains={
                 name: _estimate(result, at + size + q)
                 for name, at in scored.items()
@@ -164,8 +171,17 @@ def _judge(
     return made, verdict
 
 
-def _estimate(result: Interval, place: int) -> Estimate:
-    return Estimate(*(float(one[place]) for one in (result.estimate, result.low, result.high)))
+def _estimate(
+    result: Interval, place: int, least: float = -np.inf, most: float = np.inf
+) -> Estimate:
+    """A score; its bounds stay where it can lie, which those of few clusters may leave."""
+    value, low, high = (float(one[place]) for one in (result.estimate, result.low, result.high))
+    return Estimate(value, float(np.maximum(low, least)), float(np.minimum(high, most)))
+
+
+def _range(metric: str) -> tuple[float, float]:
+    """The least and the most that a metric can be."""
+    return (0.0, np.inf) if metric in ERRORS else (-1.0 if metric == "CCC" else 0.0, 1.0)
 
 
 def _others(found: Answers, baselines: Mapping[str, Prediction]) -> dict[str, Floats]:

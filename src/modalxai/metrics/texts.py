@@ -185,7 +185,8 @@ def _rate(
     return ErrorRate(
         kind=kind,
         rate=float(found.estimate[0]),
-        low=float(found.low[0]),
+        # Few clusters have wide intervals, and no rate is below 0.
+        low=float(np.maximum(found.low[0], 0)),
         high=float(found.high[0]),
         errors=errors,
         length=length,

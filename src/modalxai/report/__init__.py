@@ -29,9 +29,10 @@ from modalxai.report.behaviour import (
 )
 from modalxai.report.chance import judge
 from modalxai.report.changes import Change, compare, find_bias
-from modalxai.report.columns import clusters_of, exact, truth_of
+from modalxai.report.columns import clusters_of, exact, leaks_of, truth_of
 from modalxai.report.disagreement import PairConflict, disagreements
 from modalxai.report.evidence import Evidence
+from modalxai.report.familiarity import Familiarity, familiarity
 from modalxai.report.opposition import Opposition, oppositions
 from modalxai.report.rationales import Plausibility, plausibility
 from modalxai.report.seeds import SeedRow, over_seeds
@@ -55,6 +56,7 @@ __all__ = [
     "ChanceGate",
     "Change",
     "Emptiness",
+    "Familiarity",
     "Opposition",
     "PairConflict",
     "Plausibility",
@@ -69,6 +71,7 @@ __all__ = [
     "audit",
     "behavioural_weights",
     "compare",
+    "familiarity",
     "find_bias",
     "human_weights",
     "model_ratings",
@@ -85,6 +88,8 @@ class Report:
     Percentages are printed only where they mean something. A row is NaN, with its reason, where
     the modalities carry no evidence for the label (a mean magnitude of at most 0.05 nats, or of
     three standard errors of random removals), and every row is where the model is at chance.
+    Samples of a split that leaks (`modalxai.datasets.Split.part`) say so in every row, table and
+    page; ``leaks`` holds what they say.
 
     Parameters
     ----------
@@ -145,6 +150,7 @@ class Report:
         self.alternatives = tuple(align(self.explanation, exact(other)) for other in alternatives)
         scores = self.explanation.scores[-1].numpy()
         self.strata = tuple(strata(self.explanation, scores, self.truth, by))
+        self.leaks = leaks_of(self.explanation)
         self.gold = _check_gold(self.explanation, gold or {})
         self.scale, self.samples_shown, self.seed = scale or "clr", samples_shown, seed
         self.repeats, self.level = repeats, level
@@ -197,7 +203,8 @@ class Report:
             f"scale: {self.scale}; {self.level:g} intervals over {clusters} clusters "
             f"({self.asked['cluster']})"
         )
-        rows = text_table(self._rows, self._gate, self.explanation.modalities, self.gold, heading)
+        modalities = self.explanation.modalities
+        rows = text_table(self._rows, self._gate, modalities, self.gold, heading, self.leaks)
         return "\n".join(
             [rows, "", "What follows, for this model under this removal:", *self._said()]
         )
@@ -266,7 +273,9 @@ class Report:
 
     @cached_property
     def _rows(self) -> tuple[ShareRow, ...]:
-        always = () if self.alternatives else ("one removal",)
+        always = ("split may leak",) if self.leaks else ()
+        if not self.alternatives:
+            always = (*always, "one removal")
         if self.asked["cluster"] == "none":
             always = (*always, "no clusters")
         return tuple(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalxai.attribution import Explanation
+from modalxai.metrics import macro_f1, weighted_accuracy
 from modalxai.metrics.chance import at_chance, concordance, correlation, moment_terms, recall_gain
 from modalxai.report.columns import Truth, predicted, true_class
 from modalxai.report.skill import ChanceGate, Score, Skill
@@ -156,14 +157,10 @@ def _recalls(
 
 
 def _accuracies(right: NDArray[np.intp], said: NDArray[np.intp]) -> dict[str, float]:
-    """Accuracy, and F1 averaged over the classes that occur in the truth."""
+    """Accuracy, and F1 averaged over the classes that are true or said somewhere."""
     if not len(right):
         return {"accuracy": float("nan"), "macro F1": float("nan")}
-    scores = []
-    for name in set(right.tolist()):
-        hits = int(((right == name) & (said == name)).sum())
-        scores.append(2 * hits / int((right == name).sum() + (said == name).sum()))
-    return {"accuracy": float((right == said).mean()), "macro F1": float(np.mean(scores))}
+    return {"accuracy": weighted_accuracy(right, said), "macro F1": macro_f1(right, said)}
 
 
 def _concordance(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from modalxai.annotations import annotate
 from modalxai.attribution import Explanation
+from modalxai.datasets.parts import LEAK
 from modalxai.errors import InputError
 from modalxai.types import Labels, Targets, columns
 
@@ -111,6 +112,11 @@ def clusters_of(explanation: Explanation, cluster: str | Mapping[str, Any] | Non
             mend="name their clusters, or pass cluster=None",
         )
     return [str(value) for value in values]
+
+
+def leaks_of(explanation: Explanation) -> tuple[str, ...]:
+    """What the splits that the samples come from share between their parts, each once."""
+    return tuple(dict.fromkeys(str(one) for one in explanation.columns.get(LEAK, ()) if one))
 
 
 def truth_of(explanation: Explanation, truth: str | Mapping[str, Any] | None) -> Truth | None:

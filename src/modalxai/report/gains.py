@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalxai.attribution import Explanation
+from modalxai.metrics import counts
 from modalxai.metrics.chance import concordance
 from modalxai.report.columns import Truth, predicted, true_class
 from modalxai.statistics import Array, IntervalOf, Statistic, difference, divide
@@ -81,7 +82,7 @@ def gain_of(
             known = truth.known[:, labels[0]] & (truth.values[:, labels[0]] != 0.5)
             hit = [table[:, labels] > 0 for table in tables]
             real = truth.values[:, labels] > 0.5
-        terms = [np.concatenate([said & real, real, said], axis=1) for said in hit]
+        terms = [counts.class_terms(real, said) for said in hit]
         metric, statistic = "F1" if len(labels) == 1 else "macro F1", _f1(len(labels))
     present = explanation.present[:, modality].numpy()
     inside = samples[(known & present)[samples]]
@@ -112,14 +113,14 @@ def overall(explanation: Explanation) -> list[int]:
 
 
 def _f1(size: int) -> Statistic:
-    """Mean F1 of the classes that occur, from hits, true ones and said ones of each [..., 3 C]."""
+    """Mean F1 of the classes that occur, from the sums of `counts.class_terms` [..., 3 C]."""
 
     def scores(sums: Array) -> Array:
-        hits, real, said = (sums[..., size * i : size * (i + 1)] for i in range(3))
-        each = divide(2 * hits, real + said)
-        # A class that never occurs in truth says nothing about the others' mean.
-        occurs = real > 0
-        total = np.where(occurs, np.nan_to_num(each), 0).sum(-1, keepdims=True)
+        # Over the classes that are true somewhere, and no others: with a modality and without it
+        # the same ones, so that the difference is theirs.
+        occurs = sums[..., :size] > 0
+        each = np.nan_to_num(counts.f1s(sums))
+        total = np.where(occurs, each, 0).sum(-1, keepdims=True)
         return divide(total, occurs.sum(-1, keepdims=True).astype(np.float64))
 
     return scores

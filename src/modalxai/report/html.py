@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modalxai.datasets.parts import LEAK
 from modalxai.report import text
 from modalxai.report.columns import predicted, true_class
 from modalxai.report.evidence import Evidence
@@ -63,7 +64,7 @@ def _context(report: Report) -> dict[str, Any]:
     return {
         "rows": rows,
         "gate": gate,
-        "verdict": text.verdict(gate),
+        "verdict": text.verdict(gate, report.leaks),
         "modalities": modalities,
         "colours": dict(zip(modalities, (COLOURS * len(modalities)), strict=False)),
         "common": [(flag, _meaning(flag)) for flag in common],
@@ -162,7 +163,7 @@ def _truths(report: Report) -> list[str]:
 
 
 def _shown_columns(found: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    names = [name for name in found if name != "text"][:MOST_COLUMNS]
+    names = [name for name in found if name not in ("text", LEAK)][:MOST_COLUMNS]
     return {name: found[name] for name in names}
 
 
@@ -211,6 +212,7 @@ MEANINGS = {
     "the share is of magnitudes only",
     "baseline-dependent": "another modality dominates in more than a tenth of the samples when "
     "they are removed in another way",
+    "split may leak": "its parts share something, or nobody knows, as said above",
     "one removal": "only one way of removing was tried, so it is unknown whether the answer "
     "depends on it",
     "no clusters": "samples are treated as independent; if speakers repeat, intervals are too "

@@ -10,6 +10,7 @@ from modalxai.report.shares import ShareRow
 from modalxai.report.skill import ChanceGate, Score, Skill
 
 DASH = "–"
+LEAKY = "The split may leak, so that scores on it are too high:"
 
 
 def percent(value: float) -> str:
@@ -79,11 +80,12 @@ def own_flags(row: ShareRow, common: Sequence[str]) -> tuple[str, ...]:
     return tuple(flag for flag in row.flags if flag not in common)
 
 
-def verdict(gate: ChanceGate) -> list[str]:
-    """What the chance gate found, one sentence per predicted thing."""
+def verdict(gate: ChanceGate, leaks: Sequence[str] = ()) -> list[str]:
+    """What the chance gate found, one sentence per predicted thing, and what the splits leak."""
+    said = [_sentence(skill) for skill in gate.skills]
     if not gate.skills:
-        return ["Truth unknown: whether the model is better than chance was not judged."]
-    return [_sentence(skill) for skill in gate.skills]
+        said = ["Truth unknown: whether the model is better than chance was not judged."]
+    return [*said, *(f"{LEAKY} {clause}." for leak in leaks for clause in leak.split(". "))]
 
 
 def _sentence(skill: Skill) -> str:
@@ -116,6 +118,7 @@ def text_table(
     modalities: Sequence[str],
     gold: Mapping[str, Mapping[str, float]],
     heading: str,
+    leaks: Sequence[str] = (),
 ) -> str:
     """The report as plain text; ``gold`` is printed beside the shares of rows that have some."""
     common = common_flags(rows)
@@ -148,7 +151,7 @@ def text_table(
         for line in lines
     ]
     notes = [f"All rows: {', '.join(common)}."] if common else []
-    return "\n".join([heading, "", *body, "", *notes, *verdict(gate)])
+    return "\n".join([heading, "", *body, "", *notes, *map(one_line, verdict(gate, leaks))])
 
 
 def planted(

@@ -9,6 +9,7 @@ coefficient), so one matrix product resamples all of them. Axis letters: N sampl
 F summed terms, Q results of a statistic, R resamples, S training seeds.
 """
 
+from modalxai.statistics.figures import measure_by_emotion, signal_over_time
 from modalxai.statistics.groups import (
     EffectSizes,
     GroupTest,
@@ -83,10 +84,12 @@ __all__ = [
     "holm",
     "levene",
     "means",
+    "measure_by_emotion",
     "nested_bootstrap",
     "nested_interval",
     "normality",
     "ratio_of_means",
     "sign_flip_test",
+    "signal_over_time",
     "welch_anova",
 ]

@@ -62,7 +62,7 @@ class Association:
 
 def cluster_series(
     series: Sequence[ArrayLike],
-    counts: Sequence[int] = (2, 3, 4, 5, 6, 7, 8),
+    counts: int | Sequence[int] = (2, 3, 4, 5, 6, 7, 8),
     *,
     standardise: bool = True,
     restarts: int = 3,
@@ -76,7 +76,7 @@ def cluster_series(
         N series, float [T] each, of any lengths. The cost grows with N^2 and with T^2: take
         thousands at most, and resample long ones, first.
     counts
-        Numbers of clusters to try, each from 2 to N - 1.
+        Number of clusters, or several to try, each from 2 to N - 1.
     standardise
         Bring each series to zero mean and unit variance, so that its shape is compared and not its
         level. A series that never varies becomes zeros.
@@ -96,12 +96,13 @@ def cluster_series(
         Series that are no finite numbers, or counts that do not fit them.
     """
     values = [_checked(one, number, standardise) for number, one in enumerate(series)]
+    counts = [counts] if isinstance(counts, int) else list(counts)
     wrong = [count for count in counts if not 2 <= count <= len(values) - 1]
     if not counts or wrong or restarts < 1:
         raise InputError(
             "numbers of clusters that do not fit",
             expected=f"2 to N - 1 = {len(values) - 1}, and a restart or more",
-            got=f"counts={list(counts)}, restarts={restarts}",
+            got=f"counts={counts}, restarts={restarts}",
             mend="try fewer clusters, or give more series",
         )
     apart = warping.distances(values, values)

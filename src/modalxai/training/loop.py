@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modalxai.errors import InputError
+from modalxai.training.augment.dataset import PerEpoch
 from modalxai.training.progress import Progress
 from modalxai.types import Batch
 
@@ -141,7 +142,7 @@ def fit(
     step
         ``step(**batch)`` gives a dict with ``"loss"``, the mean over the batch: an `Objective`.
     samples
-        What to train on.
+        What to train on. Augmented ones (`modalxai.training.augment`) are told each epoch.
     collate
         Samples to a batch, ``model.collate`` or a wrapper of it.
     settings
@@ -186,6 +187,8 @@ def fit(
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_seed(chosen.seed, epoch))
                 step.train()
+                if isinstance(samples, PerEpoch):
+                    samples.set_epoch(epoch)
                 loss = _epoch(step, samples, collate, optimizer, chosen, epoch, steps, device)
                 score = None if validate is None else float(validate())
             progress.keep(loss, score)

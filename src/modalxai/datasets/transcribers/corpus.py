@@ -143,6 +143,7 @@ def transcribe_corpus(
             transcriber.batch_size,
             strict,
             patience,
+            getattr(transcriber, "concurrency", 1),
         )
     texts = [gathered.texts.get(row) for row in range(count)]
     return Transcribed(samples, column, texts, truths, gathered.failures, gathered.asked)

@@ -6,12 +6,14 @@ import random
 import string
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 
 from modalxai.errors import InputError
 from modalxai.metrics.texts import edits as distance
 
 FIRST, LEADS, VOWELS, TAILS = 0xAC00, 19, 21, 28
 """Hangul syllables in Unicode: lead * 588 + vowel * 28 + tail, the tail 0 for none."""
+SIZES = (LEADS, VOWELS, TAILS)
 SYLLABLES = LEADS * VOWELS * TAILS
 TRIES = 300
 """Draws for one edit. An edit may undo another, and is then drawn again."""
@@ -57,7 +59,7 @@ def corrupt(
     mix
         Weights of substitutions, deletions and insertions.
     hangul
-        ``"jamo"`` or ``"syllable"``, see `SimulatedTranscriber`.
+        ``"jamo"``, ``"common"`` or ``"syllable"``, see `SimulatedTranscriber`.
 
     Raises
     ------
@@ -120,8 +122,22 @@ def _other(letter: str, text: str, draw: random.Random, hangul: str) -> str:
 def _syllable(code: int, draw: random.Random, hangul: str) -> str:
     if hangul == "syllable":
         return chr(FIRST + (code + draw.randrange(1, SYLLABLES)) % SYLLABLES)
-    parts = [code // (VOWELS * TAILS), code // TAILS % VOWELS, code % TAILS]
-    sizes = (LEADS, VOWELS, TAILS)
+    if hangul == "common":
+        return draw.choice(_common(code))
     which = draw.randrange(3)
-    parts[which] = (parts[which] + draw.randrange(1, sizes[which])) % sizes[which]
+    return _changed(code, which, draw.randrange(1, SIZES[which]))
+
+
+def _changed(code: int, which: int, by: int) -> str:
+    """A syllable with one of its three letters moved on by so many places."""
+    parts = [code // (VOWELS * TAILS), code // TAILS % VOWELS, code % TAILS]
+    parts[which] = (parts[which] + by) % SIZES[which]
     return chr(FIRST + (parts[0] * VOWELS + parts[1]) * TAILS + parts[2])
+
+
+@cache
+def _common(code: int) -> tuple[str, ...]:
+    """The syllables of KS X 1001 that differ from one in one letter; any, where there is none."""
+    every = [_changed(code, which, by) for which in range(3) for by in range(1, SIZES[which])]
+    # Two bytes in EUC-KR; what the standard lacks is spelt out there, by eight.
+    return tuple(one for one in every if len(one.encode("euc_kr")) == 2) or tuple(every)

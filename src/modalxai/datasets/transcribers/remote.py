@@ -36,7 +36,9 @@ class EndpointTranscriber(Endpoint):
         ISO code of what is spoken, ``"ko"``; ``None`` lets the server guess.
     prompt
         Words that the model may expect; ``None`` for none.
-    base_url, key_variable, timeout, retries, first_wait, longest_wait, requests_per_minute
+    base_url, key_variable, timeout, retries, first_wait, longest_wait
+        See `modalxai.datasets.endpoint.Endpoint`.
+    requests_per_minute, concurrency
         See `modalxai.datasets.endpoint.Endpoint`.
 
     Examples

@@ -39,8 +39,9 @@ class SimulatedTranscriber:
     substitutions, deletions, insertions
         How often each kind is tried, relative to the others.
     hangul
-        ``"jamo"``: a replaced syllable differs in one letter, as misheard ones do;
-        ``"syllable"``: in any.
+        ``"jamo"``: a replaced syllable differs in one letter, as misheard ones do; ``"common"``:
+        in one letter too, and is one of the 2,350 that Korean is written in (KS X 1001), as all
+        are that a real recogniser writes; ``"syllable"``: in any.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class SimulatedTranscriber:
     substitutions: float = 0.6
     deletions: float = 0.25
     insertions: float = 0.15
-    hangul: Literal["jamo", "syllable"] = "jamo"
+    hangul: Literal["jamo", "common", "syllable"] = "jamo"
 
     def __post_init__(self) -> None:
         chosen.number("cer", self.cer, low=0, high=MOST)
@@ -69,10 +70,10 @@ class SimulatedTranscriber:
         chosen.number("substitutions", self.substitutions, low=1e-9)
         chosen.number("deletions", self.deletions, low=0)
         chosen.number("insertions", self.insertions, low=0)
-        if self.hangul not in ("jamo", "syllable"):
+        if self.hangul not in ("jamo", "common", "syllable"):
             raise InputError(
                 "no way to replace a syllable",
-                expected="'jamo' or 'syllable'",
+                expected="'jamo', 'common' or 'syllable'",
                 got=repr(self.hangul),
                 mend='write hangul="jamo"',
             )

@@ -92,6 +92,7 @@ def translate_corpus(
         translator.batch_size,
         strict,
         patience,
+        getattr(translator, "concurrency", 1),
     )
     values = [gathered.texts.get(row) for row in range(len(samples))]
     return WithColumn(samples, column, values, gathered.failures, gathered.asked)

@@ -33,7 +33,9 @@ class EndpointTranslator(Endpoint):
         What it is told, see `Prompt`.
     temperature
         0 for the likeliest answer; ``None`` leaves it to models that take none.
-    base_url, key_variable, timeout, retries, first_wait, longest_wait, requests_per_minute
+    base_url, key_variable, timeout, retries, first_wait, longest_wait
+        See `modalxai.datasets.endpoint.Endpoint`.
+    requests_per_minute, concurrency
         See `modalxai.datasets.endpoint.Endpoint`.
 
     Raises
