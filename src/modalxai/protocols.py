@@ -20,6 +20,10 @@ RawIn = TypeVar("RawIn", contravariant=True)
 Projected = TypeVar("Projected")
 
 
+BLANK = "blank"
+"""Key of a `Staged` encoder's inputs: which units of its stem have been removed."""
+
+
 class Samples(Protocol):
     """Samples by number: a list, or any map-style dataset."""
 
@@ -113,7 +117,10 @@ class Removable(Protocol):
 
 @runtime_checkable
 class Staged(Protocol):
-    """Optional: an encoder in two stages, ``forward(inputs) = tail(stem(inputs))``."""
+    """Optional: an encoder in two stages, ``forward(inputs) = tail(stem(inputs))``.
+
+    Its inputs may hold `BLANK`, bool [B, T]: units of the stem that `blank` replaces.
+    """
 
     @property
     def blank(self) -> Tensor:

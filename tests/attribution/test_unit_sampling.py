@@ -18,7 +18,7 @@ from modalxai.attribution import Owen, UnitShapley
 from modalxai.attribution.crossed import Crossed, Side
 from modalxai.attribution.grid import shares_of_budget
 from modalxai.attribution.masks import Masks, every, sample
-from modalxai.attribution.regression import RIDGE, estimate
+from modalxai.attribution.regression import GROUPS, RIDGE, estimate
 from modalxai.errors import InputError
 from modalxai.testing import oracles
 
@@ -35,8 +35,10 @@ def listed(masks: list[Masks]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(signs), np.array(chance)
 
 
-def fitted_by_hand(masks: list[Masks], values: np.ndarray) -> np.ndarray:
-    """Constrained ridge regression on a list of all cells."""
+def fitted_by_hand(
+    masks: list[Masks], values: np.ndarray, whole: float | None = None
+) -> np.ndarray:
+    """Constrained ridge regression on a list of all cells; ``whole`` is the ridge's weight."""
     signs, chance = listed(masks)
     count, players = signs.shape
     flat = values.reshape(count, -1)
@@ -47,7 +49,8 @@ def fitted_by_hand(masks: list[Masks], values: np.ndarray) -> np.ndarray:
     kernel = np.zeros(count)
     kernel[inner] = [(players - 1) / (comb(players, s) * s * (players - s)) for s in sizes[inner]]
     weight = kernel / chance
-    ridge = np.array([RIDGE if len(term) > 1 else 0 for term in terms]) * weight.sum()
+    whole = weight.sum() if whole is None else whole
+    ridge = np.array([RIDGE if len(term) > 1 else 0 for term in terms]) * whole
     odd = (flat - flat[::-1]) / 2
     # The constraint by a Lagrange multiplier.
     normal = (design * weight[:, None]).T @ design + np.diag(ridge)
@@ -80,6 +83,45 @@ def test_the_regression_is_that_of_a_list_of_all_cells(sides: list[tuple[int, in
     np.testing.assert_allclose(found.values, fitted_by_hand(masks, values), rtol=1e-3, atol=1e-4)
     change = values.reshape(-1, 2)[-1] - values.reshape(-1, 2)[0]
     np.testing.assert_allclose(found.values.sum(0), change, atol=1e-9)  # efficiency
+
+
+def test_errors_are_a_jackknife_of_each_modalitys_masks() -> None:
+    """Groups of masks left out in turn, by hand: their spread and their bias, 1 - f of each."""
+    masks = [sample(5, 22, 0), sample(6, 30, 1)]
+    values = np.random.default_rng(1).standard_normal([22, 30, 2])
+    found = estimate(masks, values)
+    signs, chance = listed(masks)
+    sizes = (signs > 0).sum(1)
+    kernel = [0 if s in (0, 11) else 10 / (comb(11, s) * s * (11 - s)) for s in sizes]
+    whole = float((np.array(kernel) / chance).sum())
+    squares, sums = 0.0, 0.0
+    for place, one in enumerate(masks):
+        half = len(one.keep) // 2
+        size = one.keep.sum(1).numpy()
+        drawn = [row for row in range(half) if one.chance[row] < 1]
+        groups = min(GROUPS, len(drawn))
+        left, part = [], []
+        for group in range(groups):
+            out = drawn[group::groups]
+            rows = [row for row in range(half) if row not in out]
+            # The others of their size stand for them.
+            more = [(size[:half] == size[row]).sum() / (size[rows] == size[row]).sum()
+                    for row in rows]  # fmt: skip
+            chances = one.chance.numpy()[rows] / np.array(more)
+            both = rows + [2 * half - 1 - row for row in reversed(rows)]
+            cut = Masks(one.keep[both], torch.from_numpy(np.concatenate([chances, chances[::-1]])))
+            others = [cut if at == place else other for at, other in enumerate(masks)]
+            left.append(fitted_by_hand(others, values.take(both, axis=place), whole))
+            part.append(float((1 - one.chance[out]).mean()))
+        for total, add in ((False, lambda x: x), (True, lambda x: x[:5].sum(0))):
+            turns = np.stack([add(one) for one in left])
+            weights = np.array(part).reshape(-1, *[1] * (turns.ndim - 1))
+            off = turns - add(found.values)
+            square = (weights * (turns - turns.mean(0)) ** 2).sum(0)
+            square = square + (weights * off).sum(0) ** 2
+            squares, sums = (squares, sums + square) if total else (squares + square, sums)
+    np.testing.assert_allclose(found.se, np.sqrt(squares), rtol=1e-3)
+    np.testing.assert_allclose(found.total_se[0], np.sqrt(sums), rtol=1e-3)
 
 
 def test_sums_over_a_grid_need_no_list_of_its_cells() -> None:
@@ -205,6 +247,21 @@ def test_standard_errors_are_those_of_the_sample(
         assert float(inside.float().mean()) > 0.88
     else:
         assert torch.stack(sum_errors).eq(0).all()  # the headline is exact
+
+
+@pytest.mark.parametrize("budget", [60, 88])
+def test_intervals_of_few_masks_cover(budget: int) -> None:
+    """Half of all masks or more: nearly nothing is left to chance, but what is must be known."""
+    inside = []
+    for game_seed in (1, 2, 3, 4):
+        oracle = oracles.random_sum(12, 60, seed=game_seed, largest=6)
+        game, truth = oracle.game({"a": 6, "b": 6}), oracle.shapley()[:, 0]
+        for seed in range(12):
+            one = UnitShapley(budget=budget, seed=seed).attribute(game)
+            values = torch.cat([one.units[name][0, 0] for name in "ab"])
+            errors = torch.cat([one.unit_se[name][0, 0] for name in "ab"])
+            inside.append(((values - truth).abs() <= 1.96 * errors + 1e-9).double().mean())
+    assert 0.93 < float(torch.stack(inside).mean()) < 0.99
 
 
 def test_more_budget_is_less_error() -> None:

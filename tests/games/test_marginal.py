@@ -211,6 +211,60 @@ def test_all_donors_beside_a_removal_that_may_be_random_are_a_sample() -> None:
     assert (found.shapley().se > 0).any()
 
 
+@pytest.mark.parametrize("how", ["zero", "noise"])
+def test_batches_without_what_is_removed_at_random_merge(how: str) -> None:
+    """Whether a removal is drawn cannot be tried on a sample that lacks the modality."""
+    model, samples, donors = vector_model(2), vector_samples(4, missing=True), others(4)
+    assert any(sample["a"] is None for sample in samples)
+    removal = {"b": "marginal", "a": how}
+    ask = {"removal": removal, "background": donors, "draws": "all"}
+    found = mx.explain(model, samples, batch_size=1, **ask)
+    assert found.provenance.params == {"draws": "all" if how == "zero" else 4}
+    whole = mx.explain(model, samples, batch_size=4, **ask)
+    assert whole.provenance == found.provenance
+    torch.testing.assert_close(whole.draws, found.draws, **CLOSE)
+
+
+def test_all_donors_beside_a_mask_are_exact() -> None:
+    """A removal that leaves the same whatever the seed is made once, and draws nothing."""
+    model, samples, donors = vector_model(2, "joint"), vector_samples(3), others(4)
+    long = [{**one, "b": torch.randn(3, 4)} for one in samples]
+    removal = {"a": "marginal", "b": "zero"}
+    ask = {"removal": removal, "background": donors}
+    found = mx.explain(model, long, draws="all", **ask)
+    assert found.provenance.params == {"draws": "all"}
+    assert found.shapley().se.eq(0).all()
+    game = model.game(long, draws="all", **ask)
+    units = Owen({"b": "item"}).attribute(game)
+    assert units.se.eq(0).all()
+    assert units.unit_se["b"].eq(0).all()
+    assert (units.units["b"].sum(-1) - found.shapley().totals[..., 1]).abs().max() < 1e-4
+    # The mean over games with one donor each, whose missing "b" is zeros.
+    for row, sample in enumerate(long):
+        scores = torch.stack(
+            [
+                model.predict(
+                    [
+                        {"id": "0", "a": donor["a"], "b": sample["b"] * 0},
+                        {"id": "1", "a": sample["a"], "b": sample["b"] * 0},
+                        {"id": "2", "a": donor["a"], "b": sample["b"]},
+                        {"id": "3", "a": sample["a"], "b": sample["b"]},
+                    ]
+                ).scores
+                for donor in donors
+            ]
+        )
+        torch.testing.assert_close(found.draws[:, :, row], scores, **CLOSE)
+    made = []
+    remove = model.encoders["b"].remove
+    model.encoders["b"].remove = lambda inputs, *rest: (  # type: ignore[method-assign]
+        made.append(len(inputs["mask"])) or remove(inputs, *rest)
+    )
+    Owen({"b": "item"}).attribute(model.game(long, draws=4, **ask))
+    # Two tries of the seed for each of 1 + 3 games, then 7 coalitions and nothing for each sample.
+    assert sum(made) <= 2 * (3 + 3) + 3 * 8
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_samples_that_lack_what_is_lent_have_as_many_draws(batch_size: int) -> None:
     model, samples, donors = vector_model(2), vector_samples(4, missing=True), others(5)

@@ -436,9 +436,14 @@ def test_the_background_is_a_mean_of_means_over_those_who_have_it() -> None:
             if sample[name] is not None:
                 features = model.eval().encoders[name](model.collate([sample])[name])
                 rows.append(masking.mean(features.values, features.mask)[0])
-        torch.testing.assert_close(found.means[name], torch.stack(rows).mean(0).detach(), **CLOSE)
+        expected = torch.stack(rows).double().mean(0).detach()
+        torch.testing.assert_close(found.means[name], expected, **CLOSE)
     assert Background.of(model, found) is found
-    assert Background.of(model, others, batch_size=16).digest  # chunks may differ in rounding
+    # The same samples however they are batched and ordered; others are another background.
+    assert Background.of(model, others[::-1], batch_size=16).digest == found.digest
+    assert Background.of(model, others[1:]).digest != found.digest
+    louder = [{**others[0], "b": torch.ones(2, 4)}, *others[1:]]
+    assert Background.of(model, louder).digest != found.digest
 
 
 def test_without_modality_dropout_the_removal_must_be_named() -> None:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -79,38 +80,49 @@ def estimate(masks: Sequence[Masks], values: Array) -> Estimate:
     sums = (owner == np.arange(len(masks))[:, None]).astype(np.float64)
     se, total_se = np.zeros_like(found), np.zeros((len(masks), found.shape[1]))
     for place, one in enumerate(masks):
-        left = [to_players @ fit.solve(change, place, factor) for factor in _left_out(one)]
-        if left:
+        groups = list(_left_out(one))
+        if groups:
+            left = np.stack([to_players @ fit.solve(change, place, g.factor) for g in groups])
+            part = np.array([g.part for g in groups])[:, None, None]
             # Squares of the spread, and of what leaving out changes on average: the bias.
-            spread, shift = np.stack(left) - np.mean(left, axis=0), np.mean(left, axis=0) - found
-            rate = (len(left) - 1) / len(left)
-            bias = len(left) - 1
-            se += rate * (spread**2).sum(0) + (bias * shift) ** 2
-            total_se += rate * ((sums @ spread) ** 2).sum(0) + (bias * (sums @ shift)) ** 2
+            spread, shift = left - left.mean(0), (part * (left - found)).sum(0)
+            se += (part * spread**2).sum(0) + shift**2
+            total_se += (part * (sums @ spread) ** 2).sum(0) + (sums @ shift) ** 2
     return Estimate(found, np.sqrt(se), np.sqrt(total_se), orders)
 
 
-def _left_out(masks: Masks) -> Iterator[Array]:
-    """What each row's weight is multiplied with, [V], as one group after the other is left out.
+class _Group(NamedTuple):
+    """Some masks that are left out together."""
 
-    The others of its size weigh the more. Of the masks of a size that were drawn with chance f a
-    part 1 - f is ever left out, which is the finite population correction: nothing is left to
-    chance where all were taken.
+    factor: Array
+    """[V], what each row's weight is multiplied with: 0 for those, the more for others of their
+    size."""
+    part: float
+    """Of what leaving them out changes, how much is chance: the finite population correction."""
+
+
+def _left_out(masks: Masks) -> Iterator[_Group]:
+    """Each group of the masks that were drawn, with their complements.
+
+    All of them take turns, those too of which most were taken: to leave out only as many as are
+    left to chance would be as right on average, but half of all masks make so few groups that
+    every other standard error is too small. What was drawn with chance f counts 1 - f.
     """
     chance = masks.chance.numpy()
     count = len(chance)
     pair = np.minimum(np.arange(count), count - 1 - np.arange(count))
     half = chance[: count // 2]
     size = np.unique(masks.keep[: count // 2].sum(1).numpy(), return_inverse=True)[1]
-    steps = np.floor(np.cumsum(1 - half) + 0.5)  # pairs of a size follow each other
-    loose = np.flatnonzero(np.diff(steps, prepend=0.0))
-    groups = min(GROUPS, len(loose))
+    drawn = np.flatnonzero(half < 1)
+    groups = min(GROUPS, len(drawn))
     every = np.bincount(size)
     for group in range(groups):
+        rows = drawn[group::groups]
         left = np.ones(len(half))
-        left[loose[group::groups]] = 0
+        left[rows] = 0
         there = np.bincount(size, left)
-        yield (left * (every / np.maximum(1, there))[size])[pair]
+        factor = (left * (every / np.maximum(1, there))[size])[pair]
+        yield _Group(factor, float((1 - half[rows]).mean()))
 
 
 def _kernel(players: int) -> Array:

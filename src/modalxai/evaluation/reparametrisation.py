@@ -94,8 +94,7 @@ def reparametrisation_gap(
     Each changed model is the same function: what is done to the vectors of every modality the
     fusion undoes first, a vector that stands for an absent modality moves along, and padding stays
     zero. What encoders give is computed once and kept as it is; everything behind it runs in
-    float64, so that a gap is the method's and not that of rounding (the mean of a background alone
-    is kept in float32, which shows as some 1e-7 under "mean"). The model is not changed.
+    float64, so that a gap is the method's and not that of rounding. The model is not changed.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from torch import Tensor
 from modalxai import masking
 from modalxai.batching import Data, batches
 from modalxai.errors import InputError
-from modalxai.games.bank import join_rows
+from modalxai.games.bank import digest, join_rows
 from modalxai.trace import no_trace
 from modalxai.types import Features
 
@@ -28,9 +28,10 @@ class Background:
     Parameters
     ----------
     means
-        By modality [D]: the mean over samples of each sample's mean vector.
+        By modality float64 [D]: the mean over samples of each sample's mean vector.
     digest
-        Of the means, so that results with different backgrounds do not mix.
+        Of the samples' names and inputs, so that results with different backgrounds do not mix.
+        It depends neither on their order nor on how they were batched.
     sample_ids
         Names of the N samples, so that none is its own donor.
     features
@@ -82,9 +83,13 @@ class Background:
         counts = dict.fromkeys(model.modalities, 0)
         kept: dict[str, list[Features]] = {name: [] for name in model.modalities}
         ids: list[str] = []
+        marks: list[bytes] = []
         with no_trace(model):
             for batch in batches(model.collate, data, batch_size):
                 ids += batch.ids
+                for row, sample_id in enumerate(batch.ids):
+                    inputs = [digest(batch[name], row) for name in sorted(model.modalities)]
+                    marks.append(repr(sample_id).encode() + b"".join(inputs))
                 for name, features in model.encode(batch.to(model.device)).items():
                     means = masking.mean(features.values.double(), features.mask)
                     sums[name] = sums[name].to(means.device) + means.sum(0)
@@ -100,11 +105,9 @@ class Background:
                 got="none",
                 mend="give a background with every modality in it",
             )
-        average = {name: (sums[name] / counts[name]).float() for name in sums}
-        joined = torch.cat([average[name] for name in sorted(average)]).cpu().numpy().tobytes()
         return cls(
-            average,
-            hashlib.blake2b(joined, digest_size=8).hexdigest(),
+            {name: sums[name] / counts[name] for name in sums},
+            hashlib.blake2b(b"".join(sorted(marks)), digest_size=8).hexdigest(),
             tuple(ids),
             {name: join_rows(parts) for name, parts in kept.items()} if donors else None,
         )

@@ -83,6 +83,7 @@ class Encodings:
         self._seed = seed
         self._units: Spans | None = None
         self._versions: Versions | None = None
+        self._seeded: bool | None = None
 
     def divided(self, units: Spans, versions: Versions | None = None) -> Encodings:
         """The same modality with other players; what is encoded stays encoded."""
@@ -106,6 +107,25 @@ class Encodings:
         return self._draws if self._donors is not None or not self._outside else 1
 
     @property
+    def random(self) -> bool:
+        """Whether what the encoder leaves depends on the seed; it is tried with two of them.
+
+        A mask or silence is the same however often it is drawn: so it is made and encoded once,
+        and adds nothing to the error of the donors beside it.
+        """
+        if self._outside:
+            return False
+        if self._seeded is None:
+            nothing = torch.zeros_like(self.units.mask)
+            first, second = (
+                self._removed([_Row(draw, b, nothing[b]) for b in range(len(nothing))], True)
+                for draw in range(2)
+            )
+            rows = range(len(nothing))
+            self._seeded = any(digest(first, row) != digest(second, row) for row in rows)
+        return self._seeded
+
+    @property
     def units(self) -> Spans:
         """The players, [B, U]; one over everything unless divided."""
         return self.source.everything if self._units is None else self._units
@@ -123,7 +143,8 @@ class Encodings:
     def nothing_left(self) -> list[Features]:
         """Everything removed, [B, T, D], once per draw; a missing modality stays missing."""
         nothing = torch.zeros_like(self.units.mask)
-        return [self._features(nothing, draw) for draw in range(self._draws)]
+        draws = self._draws if self._draws_whole else 1
+        return [self._features(nothing, draw) for draw in range(draws)]
 
     def place(self, keep: Tensor) -> Tensor:
         """Where in the bank each coalition of ``keep``, bool [..., B, U], lies: [R, ..., B]."""
@@ -163,17 +184,23 @@ class Encodings:
     @property
     def _draws_parts(self) -> bool:
         """Whether removing a part is drawn: what is masked or rendered is not."""
-        return not self._outside and self._versions is None
+        return self._draws > 1 and self._versions is None and self.random
 
     def _draws_of(self, nothing: Tensor) -> int:
-        return self.draws if self._draws_parts or bool(nothing.any()) else 1
+        gone = bool(nothing.any()) and (self._donors is not None or self._draws_whole)
+        return self.draws if self._draws_parts or gone else 1
+
+    @property
+    def _draws_whole(self) -> bool:
+        """Whether removing everything is drawn by the encoder."""
+        return self._draws > 1 and self.random
 
     def _gone(self, draw: int, sample: int, lent: Sequence[Sequence[int]]) -> Hashable:
         if self._how == ABSENT:
             return ABSENT
         if self._donors is not None:
             return ("donor", lent[sample][draw])
-        return ("gone", 0 if self._outside else draw, self.source.sample_ids[sample])
+        return ("gone", draw if self._draws_whole else 0, self.source.sample_ids[sample])
 
     def _lent(self, nothing: Tensor) -> list[list[int]]:
         """Each sample's donors, where it needs any."""

@@ -100,6 +100,7 @@ class ModelGame:
                     self.sample_ids,
                     batch.columns.get(name) if raws is None else raws[name],
                     shared,
+                    marking=level == "input" and how not in OUTPUT,
                 ),
                 how=how,
                 outside=level == "features" or how in OUTPUT,
@@ -184,9 +185,12 @@ class ModelGame:
     def enumerated(self) -> bool:
         """Whether the draws are all the donors there are, and nothing else is drawn.
 
-        What an encoder removes may be random, so beside that "all" donors are a sample.
+        Beside noise, which an encoder draws, "all" donors are a sample.
         """
-        return self._draws == "all" and set(self._removal.values()) <= set(OUTPUT)
+        if self._draws != "all":
+            return False
+        with no_trace(self._model):
+            return not any(encodings.random for encodings in self._encodings.values())
 
     @property
     def divided(self) -> dict[str, str]:
@@ -370,7 +374,7 @@ class ModelGame:
                 got=f"removal {how!r}, {type(fusion).__name__}, no background",
                 mend="pass background=samples of the same corpus",
             )
-        return self._background.means[modality].to(self._model.device)
+        return self._background.means[modality].to(self.encode(modality).values)
 
     def value(self, keep: Mapping[str, Tensor]) -> Tensor:
         """Raw scores [R, ..., B, K] of coalitions, in float32 or wider.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -103,7 +104,20 @@ def explain(
         raise InputError(
             "nothing to explain", expected="one sample or more", got="none", mend="check the data"
         )
-    return Explanation.merge(parts)
+    return Explanation.merge(_alike(parts))
+
+
+def _alike(parts: list[Explanation]) -> list[Explanation]:
+    """All donors beside noise are a sample, also where a batch has nothing to put noise into."""
+    if all(part.enumerated for part in parts):
+        return parts
+    found = []
+    for part in parts:
+        if part.enumerated:
+            params = {**part.provenance.params, "draws": part.draws.shape[0]}
+            part = replace(part, provenance=replace(part.provenance, params=params))
+        found.append(part)
+    return found
 
 
 def unwrap(model: Any) -> EmotionModel:

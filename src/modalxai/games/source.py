@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modalxai.games.bank import Bank, References, join_rows, take
+from modalxai.games.stages import Stems
 from modalxai.pieces import in_pieces
 from modalxai.protocols import Split
 from modalxai.types import Features, Inputs, Spans
@@ -35,6 +36,8 @@ class Source:
         The raw values, where the samples themselves are known.
     references
         Encodings of wholly removed inputs, shared by the games of a corpus.
+    marking
+        Whether inputs will be asked about again with units of the encoder's stem blanked out.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Source:
         sample_ids: Sequence[str],
         raws: Sequence[Any] | None,
         references: References,
+        marking: bool = False,
     ) -> None:
+        self._marking = marking
         self.model = model
         self.modality = modality
         self.inputs = inputs
@@ -53,6 +58,7 @@ class Source:
         self.raws = raws
         self.references = references
         self.bank = Bank()
+        self._stems = Stems()
         self._full: Features | None = None
 
     def select(self, rows: Sequence[int]) -> Source:
@@ -69,7 +75,7 @@ class Source:
     def full(self) -> Features:
         """Nothing removed, [B, T, D]."""
         if self._full is None:
-            self._full = self.encode(self.inputs)
+            self._full = self.encode(self.inputs, keep=self._marking)
         return self._full
 
     @property
@@ -83,14 +89,18 @@ class Source:
         start = self.full.spans.start.new_zeros(len(self.sample_ids), 1)
         return Spans(start, torch.full_like(start, WHOLE), self.full.spans.unit)
 
-    def encode(self, inputs: Inputs) -> Features:
-        """Inputs to features, in pieces; rows do not see each other."""
+    def encode(self, inputs: Inputs, keep: bool = False) -> Features:
+        """Inputs to features, in pieces; rows do not see each other.
+
+        ``keep`` is that of `modalxai.games.stages.Stems.encode`.
+        """
         count = len(next(iter(inputs.values())))
 
         def piece(start: int, stop: int) -> Features:
             index = torch.arange(start, stop, device=self.model.device)
             part = inputs if stop - start == count else take(dict(inputs), index)
-            features = self.model.encode_one(self.modality, part)
+            staged = self._stems.encode(self.model.encoder(self.modality), part, keep)
+            features = self.model.encode_one(self.modality, part) if staged is None else staged
             # Names would have to agree between rows, and nothing reads those of a vector.
             return replace(features, spans=replace(features.spans, names=()))
 

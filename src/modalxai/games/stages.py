@@ -1,15 +1,65 @@
-"""An encoder cut open at its time-frequency maps."""
+"""An encoder cut open: at its time-frequency maps, or before its second stage."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modalxai.protocols import Mapped, Stage, Staged
+import torch
+
+from modalxai.games.bank import Bank, digest, take
+from modalxai.protocols import BLANK, Mapped, Stage, Staged
 from modalxai.trace import no_trace
 from modalxai.types import Features, Inputs
 
 if TYPE_CHECKING:
     from modalxai.model import EmotionModel
+
+
+class Stems:
+    """First stages of a `Staged` encoder, one for each input whatever is blanked out in it.
+
+    A removal that marks units of the stem leaves what lies before it alone, so that the second
+    stage is all that a coalition costs: wav2vec2's convolutions run once for a recording.
+    """
+
+    def __init__(self) -> None:
+        self._bank = Bank()
+
+    def encode(self, encoder: Any, inputs: Inputs, keep: bool = False) -> Features | None:
+        """What ``encoder(inputs)`` gives; ``None`` where there is nothing to save.
+
+        That is where the encoder has no stages or does not mark units, where it looks features up
+        (`modalxai.training.CachedEncoder`), and where somebody listens to its calls: hooks fire,
+        and sharded weights are gathered, when the encoder itself is called.
+
+        Parameters
+        ----------
+        encoder, inputs
+            In eval mode.
+        keep
+            Also where no unit is marked, since the same inputs will be asked about with marks.
+        """
+        marks = inputs.get(BLANK)
+        called = any(getattr(encoder, name, None) for name in _HOOKS)
+        if not isinstance(encoder, Staged) or hasattr(encoder, "wrapped") or called:
+            return None
+        if marks is None or not (keep or bool(marks.any())):
+            return None
+        bare = {**inputs, BLANK: torch.zeros_like(marks)}
+        names = [digest(bare, row) for row in range(len(marks))]
+        if new := {name: row for row, name in enumerate(names) if name not in self._bank}:
+            index = torch.tensor(list(new.values()), device=marks.device)
+            self._bank.add(list(new), encoder.stem(take(bare, index)))
+        places = [self._bank.place(name) for name in names]
+        stem: Features = take(self._bank.rows, torch.tensor(places, device=marks.device))
+        gone = (marks & stem.mask)[..., None]
+        blanked = torch.where(gone, encoder.blank.to(stem.values), stem.values)
+        found: Features = encoder.tail(replace(stem, values=blanked))
+        return found
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def cut_open(model: EmotionModel, modality: str, inputs: Inputs) -> Stage | None:
