@@ -295,6 +295,16 @@ class Priced(Protocol):
 
 
 @runtime_checkable
+class Joint(Protocol):
+    """Optional: a game that may share no work between coalitions, a black box."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether V masks of one modality and W of another cost V * W rows, not V + W."""
+        ...
+
+
+@runtime_checkable
 class Divided(Protocol):
     """Optional: a game that knows how it was divided."""
 

@@ -59,20 +59,39 @@ class OneSample:
         keep
             By modality that the sample has, bool [V_m, n_m], in the game's order.
         """
-        spans = self.game.players
         masks = {}
         for name in self.game.modalities:
-            rows, players = spans[name].start.shape
-            chosen = keep.get(name, torch.ones(1, 0, dtype=torch.bool))
-            mask = torch.ones(len(chosen), rows, players, dtype=torch.bool)
-            mask[:, self.row, self.real[name]] = chosen.cpu()
-            axis = [len(chosen) if other == name else 1 for other in self.game.modalities]
-            masks[name] = mask.reshape(*axis, rows, players).to(spans[name].start.device)
-        scores = self.game.value(masks)
-        found = on_scale(scores, self.game.labels, self.scale, self.rivals)
-        mine = found[..., self.row, self.columns].double().cpu()
+            mask = self._mask(name, keep.get(name, torch.ones(1, 0, dtype=torch.bool)))
+            axis = [len(mask) if other == name else 1 for other in self.game.modalities]
+            masks[name] = mask.reshape(*axis, *mask.shape[1:])
+        mine = self._asked(masks)
         gone = [1 + at for at, name in enumerate(self.game.modalities) if name not in keep]
         return mine.squeeze(gone) if gone else mine
+
+    def listed(self, keep: Mapping[str, Tensor]) -> Tensor:
+        """Values [R, V, L] of V coalitions of all modalities together, in float64.
+
+        Parameters
+        ----------
+        keep
+            By modality that the sample has, bool [V, n_m].
+        """
+        absent = torch.ones(1, 0, dtype=torch.bool)
+        return self._asked(
+            {name: self._mask(name, keep.get(name, absent)) for name in self.game.modalities}
+        )
+
+    def _mask(self, name: str, chosen: Tensor) -> Tensor:
+        """Masks of this sample's players [V, n_m] as the game wants them, [V, B, U_m]."""
+        start = self.game.players[name].start
+        mask = torch.ones(len(chosen), *start.shape, dtype=torch.bool)
+        mask[:, self.row, self.real[name]] = chosen.cpu()
+        return mask.to(start.device)
+
+    def _asked(self, masks: Mapping[str, Tensor]) -> Tensor:
+        """Values [R, ..., L] of the sample."""
+        found = on_scale(self.game.value(masks), self.game.labels, self.scale, self.rivals)
+        return found[..., self.row, self.columns].double().cpu()
 
 
 def one_by_one(

@@ -44,7 +44,7 @@ class Estimate:
         masks, since the cells of a grid that share a mask are not independent. Its estimate of
         the bias counts as well: from few masks a ridge is biased about half as much as it varies.
     total_se
-        Float64 [M, L], of each modality's sum.
+        Float64 [M, L], of each modality's sum, or of each of the ``parts``.
     orders
         The orders of the parities that were fitted.
     """
@@ -55,7 +55,7 @@ class Estimate:
     orders: tuple[int, ...]
 
 
-def estimate(masks: Sequence[Masks], values: Array) -> Estimate:
+def estimate(masks: Sequence[Masks], values: Array, parts: Sequence[int] | None = None) -> Estimate:
     """Shapley values of all players, from a game's values on a grid of masks.
 
     Parameters
@@ -64,6 +64,8 @@ def estimate(masks: Sequence[Masks], values: Array) -> Estimate:
         Of each modality; V_m rows of n_m players.
     values
         Float64 [V_1, ..., V_M, L].
+    parts
+        How many players each sum takes, in order; each modality's own for ``None``.
     """
     nothing, everything = values[(0,) * len(masks)], values[(-1,) * len(masks)]
     sizes = [one.keep.shape[1] for one in masks]
@@ -76,9 +78,9 @@ def estimate(masks: Sequence[Masks], values: Array) -> Estimate:
     to_players = _shares(sum(sizes), grid.sets())
     change = (everything - nothing) / 2
     found = to_players @ fit.solve(change)
-    owner = np.repeat(np.arange(len(masks)), sizes)
-    sums = (owner == np.arange(len(masks))[:, None]).astype(np.float64)
-    se, total_se = np.zeros_like(found), np.zeros((len(masks), found.shape[1]))
+    owner = np.repeat(np.arange(len(parts or sizes)), parts or sizes)
+    sums = (owner == np.arange(len(parts or sizes))[:, None]).astype(np.float64)
+    se, total_se = np.zeros_like(found), np.zeros((len(sums), found.shape[1]))
     for place, one in enumerate(masks):
         groups = list(_left_out(one))
         if groups:

@@ -20,13 +20,14 @@ from modalxai.attribution.units import (
     check_budget,
     divided_modalities,
     joint,
+    joint_masks,
     masks_for,
     pairs_of,
     sampled,
     sums_of,
 )
 from modalxai.errors import InputError
-from modalxai.protocols import Game
+from modalxai.protocols import Game, Joint
 from modalxai.types import Attribution
 
 MOST_SCORES = 1 << 25
@@ -42,7 +43,9 @@ class UnitShapley:
     Use `Owen` for the headline; this is what MM-SHAP adds up, see `mm_shap`.
 
     Coalitions of all modalities are crossed, so V + W encodings give V * W of them. Where those
-    would be more than memory has room for, less of the budget is used.
+    would be more than memory has room for, less of the budget is used. A black box
+    (`modalxai.CallableGame`) shares nothing between coalitions; its are drawn of all players
+    together, and the budget counts the rows of the function.
 
     Parameters
     ----------
@@ -90,12 +93,11 @@ class UnitShapley:
         crossed = pairs_of(divided, names, len(headline.labels)) if self.pairs else {}
         totals, errors = torch.zeros_like(headline.totals), torch.zeros_like(headline.se)
         for row, one in enumerate(one_by_one(divided, self.scale, self.against, labels)):
-            masks = masks_for(one, one.here, self.budget, self.seed, cells)
-            exact = all(mask.exact for mask in masks.values())
-            table = one.values({name: mask.keep for name, mask in masks.items()})
-            find = _exact if exact else sampled
-            units, sums = find([masks[name] for name in one.here], table, modal.enumerated)
+            masks, table = self._asked(one, cells)
+            exact = all(mask.exact for mask in masks)
             sizes = [len(one.real[name]) for name in one.here]
+            find = _exact if exact else sampled
+            units, sums = find(masks, table, modal.enumerated, sizes)
             values, spread = (torch.split(part, sizes, -1) for part in units)
             players = dict(zip(one.here, zip(values, spread, strict=True), strict=True))
             for place, name in enumerate(divided.modalities):
@@ -130,13 +132,23 @@ class UnitShapley:
             ),
         )
 
+    def _asked(self, one: OneSample, cells: int) -> tuple[list[Masks], Tensor]:
+        """Masks, of each modality or of all together, and their values [R, V_1, ..., L]."""
+        if isinstance(one.game, Joint) and one.game.joint:
+            masks = joint_masks(one, self.budget, self.seed)
+            parts = torch.split(masks.keep, [len(one.real[name]) for name in one.here], -1)
+            return [masks], one.listed(dict(zip(one.here, parts, strict=True)))
+        crossed = masks_for(one, one.here, self.budget, self.seed, cells)
+        keep = {name: mask.keep for name, mask in crossed.items()}
+        return [crossed[name] for name in one.here], one.values(keep)
+
 
 def _exact(
-    masks: Sequence[Masks], table: Tensor, enumerated: bool
+    masks: Sequence[Masks], table: Tensor, enumerated: bool, parts: Sequence[int]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """What `sampled` gives, of every coalition."""
     values = torch.stack([indices.shapley(joint(draw)) for draw in table])
-    sums = sums_of(values, [one.keep.shape[1] for one in masks])
+    sums = sums_of(values, parts)
     return mean_over(values, enumerated), mean_over(sums, enumerated)
 
 

@@ -122,8 +122,25 @@ def quotient_weights(others: int, apart: int) -> Tensor:
     return by_size[sizes]
 
 
+def joint_masks(one: OneSample, budget: int, seed: int) -> Masks:
+    """Coalitions of the players of all modalities together, for a game that shares no work.
+
+    Raises
+    ------
+    InputError
+        A budget with fewer than 4 coalitions for each player.
+    """
+    players = sum(len(one.real[name]) for name in one.here)
+    if 2**players <= budget:
+        return every(players)
+    whole = " + ".join(one.here)
+    rows = shares_of_budget(budget, {whole: players}, {whole: 1.0})
+    sample_id = one.game.sample_ids[one.row]
+    return sample(players, rows[whole], seed_for(f"masks/{sample_id}", seed))
+
+
 def sampled(
-    masks: Sequence[Masks], table: Tensor, enumerated: bool
+    masks: Sequence[Masks], table: Tensor, enumerated: bool, parts: Sequence[int] | None = None
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Values and standard errors [L, n] of players, and those of each modality's sum, [L, M].
 
@@ -136,10 +153,12 @@ def sampled(
         mean, and that of the draws comes on top.
     enumerated
         Whether the draws are all there are.
+    parts
+        How many players each sum takes; each modality's own for ``None``.
     """
     columns = torch.cat([table.mean(0, keepdim=True), table]) if len(table) > 1 else table
-    found = estimate(masks, columns.movedim(0, -2).flatten(-2).numpy())
-    sizes = [one.keep.shape[1] for one in masks]
+    found = estimate(masks, columns.movedim(0, -2).flatten(-2).numpy(), parts)
+    sizes = parts or [one.keep.shape[1] for one in masks]
 
     def per_draw(values: NDArray[np.float64]) -> Tensor:
         """[n, R * L] to [R, L, n]."""

@@ -184,6 +184,11 @@ class CallableGame:
         return self._draws == "all"
 
     @property
+    def joint(self) -> bool:
+        """Whether every coalition costs a row of the function: it does."""
+        return True
+
+    @property
     def divided(self) -> dict[str, str]:
         """By divided modality, what its players are."""
         return dict(self._divided)
