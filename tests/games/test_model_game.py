@@ -420,7 +420,8 @@ def test_settings_say_how_the_game_was_made() -> None:
     digest = game.settings["background"]
     assert digest == Background.of(model, others).digest
     assert digest != Background.of(model, others[:3]).digest
-    assert model.game(samples, background=others).settings["background"] is None
+    assert model.game(samples, background=others).settings["background"] == digest
+    assert model.game(samples).settings["background"] is None
     assert model.game(samples).settings["versions"]["torch"] == torch.__version__
     provenance = mx.Explanation.of(game).shapley().provenance
     assert provenance.background == digest

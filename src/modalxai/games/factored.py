@@ -173,10 +173,10 @@ class ModelGame:
     @property
     def settings(self) -> dict[str, Any]:
         """What this game adds to a result's provenance."""
-        used = bool({"mean", *MARGINAL} & set(self._removal.values()))
         return {
             "removal": dict(self._removal),
-            "background": self._background.digest if used and self._background else None,
+            # Whatever the removal: its mean may be what gradients are compared with.
+            "background": self._background.digest if self._background else None,
             "seed": self._seed,
             "versions": storage.versions(),
         }
