@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator, Sequence
+
+from modalxai.recipes.tiny.vocabulary import sentencepiece
 
 NORMAL, UNKNOWN, CONTROL, UNUSED = 1, 2, 3, 5
 Piece = tuple[str, float, int]
 
 
-def train(lines: Sequence[str], size: int, **options: object) -> bytes:
-    """A small model whose special pieces are KoBERT's, where they are."""
-    from sentencepiece import SentencePieceTrainer
-
-    settings: dict[str, object] = {
-        "unk_id": 0,
-        "pad_id": 1,
-        "bos_id": 2,
-        "eos_id": 3,
-        "unk_piece": "[UNK]",
-        "pad_piece": "[PAD]",
-        "bos_piece": "[CLS]",
-        "eos_piece": "[SEP]",
-        "control_symbols": ["[MASK]"],
-        "hard_vocab_limit": False,
-        "minloglevel": 2,
-    }
-    written = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_writer=written, vocab_size=size, **settings | options
-    )
-    return written.getvalue()
+train = sentencepiece
+"""A small model whose special pieces are KoBERT's, where they are."""
 
 
 def write(pieces: Sequence[Piece]) -> bytes:

@@ -11,17 +11,21 @@ import torch
 from torch.utils.data import Dataset
 
 from modalxai.audio import seed_for
-from modalxai.datasets.tonebench import phones
-from modalxai.datasets.tonebench.families import Rule
+from modalxai.biosignals import Series
+from modalxai.datasets.tonebench import biosignals, phones
 from modalxai.datasets.tonebench.gold import Voice
 from modalxai.datasets.tonebench.lexicon import lexicon
+from modalxai.datasets.tonebench.rule import Rule
 from modalxai.datasets.tonebench.synthesis import SAMPLE_RATE, speak
 from modalxai.datasets.tonebench.voices import TONES, Speaker
 from modalxai.errors import InputError
 from modalxai.types import Audio
 
-_LABEL, _TEXT, _BABBLE, _VOICE = range(4)
-"""Draws of one sample. Each has its own seed, so that none of them can tell about another."""
+_LABEL, _TEXT, _BABBLE, _VOICE, _BODY = range(5)
+"""Draws of one sample. Each has its own seed, so that none of them can tell about another; signals
+of the body come last, one draw each."""
+LONGEST = 36
+"""Samples of a block, where the weights of a rule ask for more."""
 
 
 class ToneBench(Dataset[dict[str, Any]]):
@@ -29,7 +33,12 @@ class ToneBench(Dataset[dict[str, Any]]):
 
     Cells come in blocks. A block holds every cell of the rule as often as its weight says, in a
     shuffled order, and is spoken by one speaker; blocks go round the speakers. So content, tone
-    and speaker are crossed and balanced. Sample number i is the same for every ``n``.
+    and speaker are crossed and balanced. Of a rule whose weights sum to more than `LONGEST` a block
+    is a systematic sample of that size. Sample number i is the same for every ``n``.
+
+    Where the rule has signals of the body, each sample holds them raw under ``"biosignals"``, as
+    the readers of KEMDy do: `modalxai.biosignals.Series` by name, 20 seconds around the utterance.
+    A column such as ``"eda_state"`` says what was planted in each.
 
     Parameters
     ----------
@@ -56,7 +65,8 @@ class ToneBench(Dataset[dict[str, Any]]):
         Give ``labels`` as the rule's probabilities instead of one drawn label. The same truth with
         less sampling noise.
     cache
-        Keep every waveform once made (4 bytes per sample point: 77 kB for 1.2 s).
+        Keep every waveform once made (4 bytes per sample point: 77 kB for 1.2 s), and every signal
+        of the body (22 kB).
 
     Raises
     ------
@@ -97,8 +107,10 @@ class ToneBench(Dataset[dict[str, Any]]):
         self._made: dict[int, tuple[Audio, tuple[tuple[float, float], ...]]] | None = (
             {} if cache else None
         )
+        self._felt: dict[int, dict[str, Series]] | None = {} if cache else None
         self._check()
-        self._cells = np.repeat(np.arange(rule.weights.size), rule.weights.ravel())
+        self._until = rule.weights.ravel().cumsum()
+        self._block = min(LONGEST, int(self._until[-1]))
 
     def _check(self) -> None:
         names = [speaker.name for speaker in self.speakers]
@@ -122,6 +134,15 @@ class ToneBench(Dataset[dict[str, Any]]):
                 f"some of {list(TONES)}",
                 self.rule.tones,
             ),
+            (
+                "a signal that no body makes",
+                all(
+                    set(states) <= set(biosignals.STATES.get(name, ()))
+                    for name, states in self.rule.signals.items()
+                ),
+                f"some of {biosignals.STATES}",
+                self.rule.signals,
+            ),
         ):
             if not ok:
                 raise InputError(
@@ -139,10 +160,12 @@ class ToneBench(Dataset[dict[str, Any]]):
         row["words"] = tuple(
             (word, start, end) for word, (start, end) in zip(words, times, strict=True)
         )
+        if self.rule.signals:
+            row["biosignals"] = self._recorded(index, row)
         return row
 
     def row(self, index: int) -> dict[str, Any]:
-        """The sample without its audio: nothing is synthesised.
+        """The sample without audio and signals: nothing is synthesised.
 
         Raises
         ------
@@ -152,12 +175,12 @@ class ToneBench(Dataset[dict[str, Any]]):
         place = index + self.n if index < 0 else index
         if not 0 <= place < self.n:
             raise IndexError(f"sample {index} of {self.n}")
-        block, within = divmod(place, len(self._cells))
-        order = np.random.default_rng([31, self.seed, block]).permutation(len(self._cells))
-        content, tone = divmod(int(self._cells[order[within]]), len(self.rule.tones))
+        block, within = divmod(place, self._block)
+        cell = self._cell(block, within)
+        content, tone, *body = cell
         speaker = self.speakers[block % len(self.speakers)]
         name = f"{self.rule.family.lower()}-{speaker.name}-{place:05d}"
-        given = self.rule.given[content, tone]
+        given = self.rule.given[cell]
         drawn = int(self._generator(name, _LABEL).choice(len(given), p=given))
         labels = self.rule.labels
         words = self._lexicon.sentence(self.rule.contents[content], self._generator(name, _TEXT))
@@ -171,11 +194,15 @@ class ToneBench(Dataset[dict[str, Any]]):
             "content": self.rule.contents[content],
             "tone": self.rule.tones[tone],
             "family": self.rule.family,
-            "rule_label": labels[int(self.rule.winners[content, tone])],
+            "rule_label": labels[int(self.rule.winners[cell])],
+            **{
+                f"{signal}_state": states[at]
+                for (signal, states), at in zip(self.rule.signals.items(), body, strict=True)
+            },
         }
 
     def column(self, name: str) -> list[Any]:
-        """One column of every sample but ``audio`` and ``words``: nothing is synthesised.
+        """One column of `row` for every sample: nothing is synthesised.
 
         Raises
         ------
@@ -188,12 +215,37 @@ class ToneBench(Dataset[dict[str, Any]]):
                 f"no column {name!r}",
                 expected=f"one of {known}",
                 got=repr(name),
-                mend="take audio and words from the samples themselves",
+                mend="take audio, words and signals from the samples themselves",
             )
         return [self.row(index)[name] for index in range(self.n)]
 
     def _generator(self, name: str, draw: int) -> np.random.Generator:
         return np.random.default_rng(seed_for(name, self.seed, draw))
+
+    def _cell(self, block: int, within: int) -> tuple[int, ...]:
+        """One cell of the rule: a state of each factor."""
+        generator = np.random.default_rng([31, self.seed, block])
+        at = int(generator.permutation(self._block)[within])
+        total = int(self._until[-1])
+        if total > self._block:
+            at = int((at + generator.random()) / self._block * total)
+        place = int(np.searchsorted(self._until, at, side="right"))
+        return tuple(int(state) for state in np.unravel_index(place, self.rule.weights.shape))
+
+    def _recorded(self, index: int, row: dict[str, Any]) -> dict[str, Series]:
+        place = index % self.n
+        if self._felt is not None and place in self._felt:
+            return dict(self._felt[place])
+        body = biosignals.Body.of(row["speaker"])
+        made = {
+            signal: biosignals.record(
+                signal, row[f"{signal}_state"], body, self._generator(row["id"], _BODY + number)
+            )
+            for number, signal in enumerate(self.rule.signals)
+        }
+        if self._felt is not None:
+            self._felt[place] = made
+        return dict(made)
 
     def _spoken(
         self, index: int, row: dict[str, Any]

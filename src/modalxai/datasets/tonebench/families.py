@@ -7,127 +7,20 @@ noise (``epsilon``) keeps every probability above zero, so that clr values are f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modalxai.datasets.tonebench.bodies import bio, parity
 from modalxai.datasets.tonebench.lexicon import CONTENTS
+from modalxai.datasets.tonebench.rule import Rule
 from modalxai.datasets.tonebench.voices import TONES
 from modalxai.errors import InputError
-
-Array = NDArray[np.float64]
 
 EMOTIONS = ("anger", "joy", "sadness", "fear", "surprise", "neutral")
 EPSILON = 0.1
 """Default label noise: with this probability the label is drawn at random among all."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """A family's truth.
-
-    Parameters
-    ----------
-    family
-        Its name.
-    contents, tones, labels
-        Names of the C contents, A tones and K labels, all different.
-    given
-        Float [C, A, K]: P(label | content, tone), all above zero; rows sum to 1.
-    weights
-        Whole numbers [C, A]: how often the cell occurs, 0 for never.
-
-    Raises
-    ------
-    InputError
-        Shapes that disagree, probabilities that are none, weights that are not whole.
-    """
-
-    family: str
-    contents: tuple[str, ...]
-    tones: tuple[str, ...]
-    labels: tuple[str, ...]
-    given: Array
-    weights: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        cells = (len(self.contents), len(self.tones))
-        sums = self.given.sum(-1) if self.given.ndim == 3 else np.zeros(0)
-        for wrong, ok, expected in (
-            ("two names alike", self._unique(), "different contents, tones and labels"),
-            (
-                "given has the wrong shape",
-                self.given.shape == (*cells, len(self.labels)),
-                "[C, A, K]",
-            ),
-            ("weights have the wrong shape", self.weights.shape == cells, "[C, A]"),
-            (
-                "given holds no probabilities",
-                bool((self.given > 0).all() and np.allclose(sums, 1)),
-                "values above 0 that sum to 1 over the labels",
-            ),
-            (
-                "weights that cannot be counted",
-                self.weights.dtype.kind in "iu"
-                and bool((self.weights >= 0).all() and self.weights.any()),
-                "whole numbers, 0 or more, not all 0",
-            ),
-        ):
-            if not ok:
-                raise InputError(
-                    f"rule {self.family}: {wrong}",
-                    expected=expected,
-                    got=f"given {self.given.shape}, weights {self.weights.shape}",
-                    mend="make the tables again, or use a constructor of families",
-                )
-
-    def _unique(self) -> bool:
-        return all(
-            len(set(names)) == len(names) for names in (self.contents, self.tones, self.labels)
-        )
-
-    @property
-    def joint(self) -> Array:
-        """P(content, tone), float [C, A]."""
-        return np.asarray(self.weights / self.weights.sum())
-
-    @property
-    def winners(self) -> NDArray[np.int64]:
-        """The label without noise [C, A]; the first one where several are equally likely."""
-        # Rounded, so that a tie is a tie whatever the order of the sums that made it.
-        return np.asarray(self.given.round(12).argmax(-1))
-
-    def crossed(self) -> Rule:
-        """The same truth with every content in every tone, equally often."""
-        return replace(self, weights=np.ones_like(self.weights))
-
-    def shuffled(self, seed: int) -> Rule:
-        """The same structure under other names: contents, tones and labels permuted.
-
-        What was planted for one label is now planted for another, so that an explainer that has
-        learnt the names of the benchmark fails.
-        """
-        generator = np.random.default_rng([2203, seed])
-
-        def permute(names: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(names[place] for place in generator.permutation(len(names)))
-
-        return replace(
-            self,
-            contents=permute(self.contents),
-            tones=permute(self.tones),
-            labels=permute(self.labels),
-        )
-
-    def unrelated(self) -> Rule:
-        """The same cells and label frequencies, the label independent of both: nothing to learn."""
-        prior = np.einsum("ca,cak->k", self.joint, self.given)
-        return replace(
-            self,
-            family=f"{self.family}-unrelated",
-            given=np.broadcast_to(prior, self.given.shape).copy(),
-        )
 
 
 def tone(size: int = 6, *, epsilon: float = EPSILON) -> Rule:
@@ -302,6 +195,8 @@ FAMILIES: dict[str, Callable[[], Rule]] = {
     "CONFLICT": conflict,
     "NULL": null,
     "EMOTIONS": emotions,
+    "BIO": bio,
+    "PARITY": parity,
 }
 """Every family by name, each callable without arguments."""
 

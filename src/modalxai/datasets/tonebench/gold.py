@@ -3,21 +3,34 @@
 The listener knows the rule. Without a channel it averages over what that channel might have said:
 its score for a coalition S of channels is log P(label | what S tells). That is what a model trained
 on the corpus with modality dropout approximates, and so this is the truth for the removal
-"absent". It is not the truth of a model that has learnt something else, nor of another removal.
+"absent". For the removals "marginal" and "mean" the channel says what it says to others: see
+``removal``. It is not the truth of a model that has learnt something else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
-from modalxai.datasets.tonebench.families import Array, Rule
+from modalxai.datasets.tonebench.listener import (
+    Channels,
+    Removal,
+    Scale,
+    Voice,
+    cell_name,
+    on_scale,
+    posteriors,
+    scores,
+    told_by,
+)
+from modalxai.datasets.tonebench.rule import Array, Rule
 from modalxai.errors import InputError
 
-Scale = Literal["clr", "log-odds", "probability"]
-Voice = Literal["babble", "words"]
+__all__ = ["NO_EVIDENCE", "Truth", "Voice", "gold", "on_scale", "posteriors", "shapley"]
 
 NO_EVIDENCE = 0.05
 """Nats of mean |evidence| below which a share is not defined for log scales."""
@@ -30,87 +43,67 @@ class Truth:
 
     Parameters
     ----------
-    audio, text
-        Magnitude shares, 0..1, summing to 1: mean |phi| of the channel over mean sum of |phi|
-        (ratio of means). NaN where ``reason`` says why.
-    audio_evidence, text_evidence
-        Mean signed Shapley value, on the scale.
+    share
+        By channel its magnitude share, 0..1, summing to 1: mean |phi| of the channel over mean sum
+        of |phi| (ratio of means). NaN where ``reason`` says why.
+    evidence
+        By channel the mean signed Shapley value, on the scale.
     interaction
-        Mean of v(both) - v(audio) - v(text) + v(none).
+        Mean of all that no channel says alone; for two, v(both) - v(audio) - v(text) + v(none).
     interaction_share
-        mean |interaction| over mean (|v(audio) - v(none)| + |v(text) - v(none)| + |interaction|).
+        mean |m(S)| summed over coalitions S of two channels or more, over the same of one or more,
+        m being the Moebius coefficients (Harsanyi dividends).
+    dividends
+        By coalition of two channels or more the mean of m(S).
     frequency
         Probability that a sample belongs to the label.
     reason
         Why there are no shares, or ``None``.
     """
 
-    audio: float
-    text: float
-    audio_evidence: float
-    text_evidence: float
+    share: Mapping[str, float]
+    evidence: Mapping[str, float]
     interaction: float
     interaction_share: float
+    dividends: Mapping[tuple[str, ...], float]
     frequency: float
     reason: str | None = None
 
+    @property
+    def audio(self) -> float:
+        """The share of ``"audio"``."""
+        return self.share["audio"]
 
-def posteriors(rule: Rule, voice: Voice = "babble") -> Array:
-    """P(label | what the coalition tells), float [4, C, A, K].
+    @property
+    def text(self) -> float:
+        """The share of ``"text"``."""
+        return self.share["text"]
 
-    Coalitions: none, audio, text, both. Audio tells the tone, and under ``voice="words"`` the
-    content too; the text tells the content. A content or tone that never occurs has no posterior
-    of its own: NaN.
-    """
-    if voice not in ("babble", "words"):
-        raise InputError(
-            "unknown voice",
-            expected="'babble' or 'words'",
-            got=repr(voice),
-            mend="name the voice that the corpus was made with",
-        )
-    joint = rule.joint
-    mass = joint[:, :, None] * rule.given
-    prior = mass.sum((0, 1))
-    with np.errstate(invalid="ignore"):
-        by_tone = mass.sum(0) / joint.sum(0)[:, None]
-        by_content = mass.sum(1) / joint.sum(1)[:, None]
-    tables = np.empty((4, *rule.given.shape))
-    tables[0] = prior
-    tables[1] = rule.given if voice == "words" else by_tone[None, :, :]
-    tables[2] = by_content[:, None, :]
-    tables[3] = rule.given
-    return tables
+    @property
+    def audio_evidence(self) -> float:
+        """The evidence in ``"audio"``."""
+        return self.evidence["audio"]
 
-
-def on_scale(probabilities: Array, scale: Scale = "clr") -> Array:
-    """Probabilities [..., K] on the scale of an attribution, [..., K]."""
-    if scale == "probability":
-        return probabilities
-    logs = np.log(probabilities)
-    if scale == "clr":
-        return np.asarray(logs - logs.mean(-1, keepdims=True))
-    if scale == "log-odds":
-        return np.asarray(logs - np.log1p(-probabilities))
-    raise InputError(
-        "unknown scale",
-        expected="'clr', 'log-odds' or 'probability'",
-        got=repr(scale),
-        mend="choose one; raw logits of a Bayesian are not defined",
-    )
+    @property
+    def text_evidence(self) -> float:
+        """The evidence in ``"text"``."""
+        return self.evidence["text"]
 
 
 def shapley(
-    rule: Rule, scale: Scale = "clr", voice: Voice = "babble"
+    rule: Rule,
+    scale: Scale = "clr",
+    voice: Voice = "babble",
+    channels: Channels | None = None,
+    removal: Removal = "absent",
 ) -> tuple[dict[str, Array], Array]:
-    """Exact Shapley values per cell: by channel [C, A, K], and the interaction [C, A, K]."""
-    none, audio, text, both = on_scale(posteriors(rule, voice), scale)
-    interaction = both - audio - text + none
-    values = {
-        "audio": audio - none + interaction / 2,
-        "text": text - none + interaction / 2,
-    }
-    return values, interaction
+    """Exact Shapley values per cell: by channel [C, A, ..., K]; all interaction [C, A, ..., K].
+
+    ``phi_i`` is the sum of m(S) / |S| over the coalitions S that hold i.
+    """
+    names = list(told_by(rule, voice, channels))
+    parts = _dividends(scores(rule, scale, voice, channels, removal), names)
+    return _values(parts, names), _interaction(parts)
 
 
 def gold(
@@ -120,6 +113,8 @@ def gold(
     *,
     on: Rule | None = None,
     voice: Voice = "babble",
+    channels: Channels | None = None,
+    removal: Removal = "absent",
 ) -> dict[str, Truth]:
     """The planted truth, one row per label.
 
@@ -136,6 +131,16 @@ def gold(
         ``conflict()``); its labels are used for ``"true"``.
     voice
         What the voice says: see `ToneBench`.
+    channels
+        By modality of the model the factors of the rule that it tells; for ``None`` those of
+        `listener.channels_of`. ``{"audio": ["tone"], "text": ["content"], "bio": ["eda", "ecg",
+        "temp"]}`` makes all signals of the body one modality. A factor that no channel tells is
+        averaged over.
+    removal
+        ``"absent"``: what a listener knows who was never told, ``log P(label | the others)``.
+        ``"marginal"``: the listener hears, instead of the channel, what it says in another sample;
+        its score is averaged over those on the scale. Where scores are additive on the scale, as
+        those of a late fusion are on clr, this is also the truth of the removal "mean".
 
     Returns
     -------
@@ -145,14 +150,17 @@ def gold(
     Raises
     ------
     InputError
-        An unknown option, an ``on`` with other names, or with cells that the rule never shows.
+        An unknown option, an ``on`` with other names, or with cells that the rule never shows; a
+        marginal removal where two channels tell the same, or of cells that never occur.
     """
     cells = rule if on is None else on
     _check_alike(rule, cells)
-    values, interaction = shapley(rule, scale, voice)
-    none, audio, text, _ = on_scale(posteriors(rule, voice), scale)
+    names = list(told_by(rule, voice, channels))
+    parts = _dividends(scores(rule, scale, voice, channels, removal), names)
+    values, interaction = _values(parts, names), _interaction(parts)
     if by == "predicted":
-        best = rule.given >= rule.given.max(-1, keepdims=True) - 1e-9
+        known = posteriors(rule, voice, channels)[-1]
+        best = known >= known.max(-1, keepdims=True) - 1e-9
         belongs = best / best.sum(-1, keepdims=True)
     elif by == "true":
         belongs = cells.given
@@ -163,45 +171,73 @@ def gold(
             got=repr(by),
             mend="choose how samples are grouped by label",
         )
-    mass = cells.joint[:, :, None] * belongs
-    frequency = mass.sum((0, 1))
+    mass = cells.joint[..., None] * belongs
+    every = tuple(range(mass.ndim - 1))
+    frequency = mass.sum(every)
 
     def mean(table: Array) -> Array:
         # Cells that never occur may have no posterior (NaN): they have no say either.
-        total = np.where(mass > 0, mass * table, 0).sum((0, 1))
+        total = np.where(mass > 0, mass * table, 0).sum(every)
         return np.asarray(total / np.where(frequency > 0, frequency, np.nan))
 
     sizes = {channel: mean(np.abs(value)) for channel, value in values.items()}
-    evidence = sizes["audio"] + sizes["text"]
-    joint_size = mean(np.abs(interaction))
-    alone = mean(np.abs(audio - none)) + mean(np.abs(text - none))
+    total = np.asarray(sum(sizes.values()))
+    amounts = {seen: mean(np.abs(part)) for seen, part in parts.items()}
+    alone = sum(amount for seen, amount in amounts.items() if len(seen) == 1)
+    joint = np.asarray(sum(amount for seen, amount in amounts.items() if len(seen) > 1))
     signed = {channel: mean(value) for channel, value in values.items()}
+    dividends = {seen: mean(part) for seen, part in parts.items() if len(seen) > 1}
     net = mean(interaction)
     rows: dict[str, Truth] = {}
     for k, label in enumerate(rule.labels):
         reason = None
         if frequency[k] == 0:
             reason = "no sample belongs to this label"
-        elif evidence[k] < _NOTHING[scale]:
+        elif total[k] < _NOTHING[scale]:
             reason = "no modality evidence for this label"
         shown = np.nan if reason else 1.0
-        whole = evidence[k] if evidence[k] > 0 else np.nan
-        parts = alone[k] + joint_size[k]
+        whole = total[k] if total[k] > 0 else np.nan
+        of = (alone + joint)[k]
         rows[label] = Truth(
-            audio=float(shown * sizes["audio"][k] / whole),
-            text=float(shown * sizes["text"][k] / whole),
-            audio_evidence=float(signed["audio"][k]),
-            text_evidence=float(signed["text"][k]),
+            share={channel: float(shown * sizes[channel][k] / whole) for channel in names},
+            evidence={channel: float(signed[channel][k]) for channel in names},
             interaction=float(net[k]),
-            interaction_share=float(shown * joint_size[k] / (parts if parts > 0 else np.nan)),
+            interaction_share=float(shown * joint[k] / (of if of > 0 else np.nan)),
+            dividends={seen: float(value[k]) for seen, value in dividends.items()},
             frequency=float(frequency[k]),
             reason=reason,
         )
     return rows
 
 
+def _dividends(tables: Array, names: Sequence[str]) -> dict[tuple[str, ...], Array]:
+    """By coalition but the empty one, m(S) = sum over L in S of (-1)^(|S| - |L|) v(L)."""
+    found = {}
+    for size in range(1, len(names) + 1):
+        for members in combinations(range(len(names)), size):
+            part = tables[sum(1 << m for m in members)].copy()
+            for fewer in range(size - 1, -1, -1):
+                for some in combinations(members, fewer):
+                    here = tables[sum(1 << m for m in some)]
+                    part = part + here if (size - fewer) % 2 == 0 else part - here
+            found[tuple(names[m] for m in members)] = part
+    return found
+
+
+def _values(parts: Mapping[tuple[str, ...], Array], names: Sequence[str]) -> dict[str, Array]:
+    return {
+        name: np.asarray(sum(part / len(seen) for seen, part in parts.items() if name in seen))
+        for name in names
+    }
+
+
+def _interaction(parts: Mapping[tuple[str, ...], Array]) -> Array:
+    nothing = np.zeros_like(next(iter(parts.values())))
+    return sum((part for seen, part in parts.items() if len(seen) > 1), nothing)
+
+
 def _check_alike(rule: Rule, other: Rule) -> None:
-    for name in ("contents", "tones", "labels"):
+    for name in ("contents", "tones", "signals", "labels"):
         if getattr(rule, name) != getattr(other, name):
             raise InputError(
                 f"two rules with different {name}",
@@ -210,8 +246,8 @@ def _check_alike(rule: Rule, other: Rule) -> None:
                 mend="explain a rule on cells of the same names: rule.crossed(), say",
             )
     unseen = [
-        f"{rule.contents[content]} in {rule.tones[tone]}"
-        for content, tone in np.argwhere((other.weights > 0) & (rule.weights == 0))
+        cell_name(rule, cell)
+        for cell in np.argwhere((other.weights > 0) & (rule.weights == 0)).tolist()
     ]
     if unseen:
         raise InputError(
