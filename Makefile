@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-full lint bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -19,6 +19,9 @@ demo: $(READY)
 # One thread for each worker: two workers with two threads each are slower than one.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+test-full: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m full tests/recipes
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -278,7 +278,7 @@ def test_bad_input_is_refused(checkpoint: str, tmp_path: Path) -> None:
         found.align([])
     with pytest.raises(InputError, match="an alphabet"):
         WordAligner(Beeps(2), {"a": 0}, 0)
-    with pytest.raises(CheckpointError, match="holds no model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors"):
         WordAligner.from_pretrained(tmp_path)
     from transformers import Wav2Vec2Model
 

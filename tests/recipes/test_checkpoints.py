@@ -490,7 +490,7 @@ def test_the_folder_is_the_users_cache_unless_it_is_named(
 # What they have learnt.
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("voice", "words", "language"),
     [("wav2vec2", "distilbert", "ko"), ("speecht5-speech", "speecht5-text", "en")],

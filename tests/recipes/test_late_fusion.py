@@ -458,7 +458,7 @@ def test_a_signal_that_nobody_has_is_named(tmp_path):
 # --- what it must show -------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_planted_truth_comes_back_and_the_body_helps(tmp_path, monkeypatch):
     """A middle form; the full one comes nearer."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -112,13 +112,15 @@ def test_a_table_shows_means_and_deviations_and_the_papers_figures_apart():
 
 def test_the_csv_has_every_seed(options):
     run = Run("r", options, {})
-    run.tables([table()])
+    run.tables([table(), ResultsTable("Counts", ("n",), (Line("rows", {"n": 480}),))])
     rows = list(csv.DictReader((options.out / "results.csv").open(encoding="utf-8")))
     found = [(r["name"], r["metric"], r["seed"], r["value"], r["paper"]) for r in rows]
     assert ("audio", "f1", "1", "0.75", ".39") in found
     assert ("both", "f1", "", "", ".42") in found
     assert len([one for one in found if one[0] == "both" and one[1] == "acc"]) == 3
-    assert (options.out / "results.md").is_file()
+    assert [r["value"] for r in rows if r["table"] == "Counts"] == ["480.0"]
+    assert not [r for r in rows if r["table"] == "table"]  # one head for all tables
+    assert "| rows | 480 |" in (options.out / "results.md").read_text(encoding="utf-8")
 
 
 def test_a_line_with_an_unknown_metric_is_refused():

@@ -86,11 +86,18 @@ class ResultsTable:
         lines = [head, ["---"] * len(head), *rows]
         return "\n".join([f"## {self.title}", "", *(f"| {' | '.join(row)} |" for row in lines), ""])
 
-    def csv(self) -> str:
-        """Long form: one row per line, metric and seed; the paper's figure beside it."""
+    def csv(self, head: bool = True) -> str:
+        """Long form: one row per line, metric and seed; the paper's figure beside it.
+
+        Parameters
+        ----------
+        head
+            Begin with the names of the columns.
+        """
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["table", "group", "name", "metric", "seed", "value", PAPER])
+        if head:
+            writer.writerow(["table", "group", "name", "metric", "seed", "value", PAPER])
         for line in self.lines:
             for metric in self.metrics:
                 told = line.paper.get(metric, "")
@@ -121,12 +128,12 @@ def _seeds(values: float | Sequence[float]) -> list[float]:
 
 
 def _cell(values: float | Sequence[float], digits: int) -> str:
-    """The mean, and the deviation over seeds where there are several."""
+    """The mean, and the deviation over seeds where there are several; one count as it is."""
     found = _seeds(values)
     if not found or any(math.isnan(value) for value in found):
         return "-"
     mean = math.fsum(found) / len(found)
     if len(found) == 1:
-        return f"{mean:.{digits}f}"
+        return str(values) if isinstance(values, int) else f"{mean:.{digits}f}"
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (len(found) - 1))
     return f"{mean:.{digits}f} ± {deviation:.{digits}f}"

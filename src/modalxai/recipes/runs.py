@@ -112,7 +112,9 @@ class Run:
         """Print the results, and write them as ``results.md`` and ``results.csv``."""
         made = list(tables)
         storage.write_text(self.folder / "results.md", "\n\n".join(t.markdown() for t in made))
-        storage.write_text(self.folder / "results.csv", "".join(t.csv() for t in made))
+        storage.write_text(
+            self.folder / "results.csv", "".join(t.csv(head=t is made[0]) for t in made)
+        )
         for table in made:
             self.say(f"\n{table}")
 

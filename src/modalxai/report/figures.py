@@ -44,7 +44,7 @@ def draw(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     names = [row.label + (f" ({row.group})" if row.group else "") for row in rows]
-    families, written = _writable([*names, *modalities])
+    families, written = writable([*names, *modalities])
     labels, players = written[: len(rows)], written[len(rows) :]
     text = {"family": families, "color": INK, "parse_math": False}
     figure = Figure(
@@ -171,7 +171,7 @@ def _legend(figure: Figure, players: Sequence[str], gold: bool, families: list[s
         entry.set_parse_math(False)
 
 
-def _writable(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+def writable(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """Font families for these texts, and the texts with a stand-in for what none can write.
 
     The shipped DejaVu Sans comes first; where it lacks letters (Korean), the installed fonts are

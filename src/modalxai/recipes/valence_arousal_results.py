@@ -1,0 +1,126 @@
+"""Tables and figures of the valence and arousal system, laid out as its slides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modalxai.metrics import Confusion
+from modalxai.recipes.results import Line, ResultsTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAPER_RMSE = {("arousal", 7): ".206", ("valence", 5): ".432"}
+PAPER_F1 = {(6, 6): "87.5 %", (7, 6): "87.6 %", (7, 5): "86.9 %"}
+PAPER_RECALL = {(7, 5): {"neutral": "91 %", "happy": "84 %", "sad": "60 %"}}
+TRANSFER, SCRATCH = "transfer", "from scratch"
+
+
+def regression_table(found: Mapping[str, Mapping[str, Any]], on: str) -> ResultsTable:
+    """A line per regressor: RMSE and concordance."""
+    lines = [
+        Line(
+            f"{one['depth']} self-attention layers",
+            {"RMSE": one["rmse"], "CCC": one["ccc"]},
+            {"RMSE": PAPER_RMSE[key]} if (key := (one["dimension"], one["depth"])) in PAPER_RMSE
+            else {},
+            group=one["dimension"],
+        )
+        for one in found.values()
+    ]  # fmt: skip
+    return ResultsTable(f"Regressors on {on}", ("RMSE", "CCC"), (*lines,))
+
+
+def emotion_tables(
+    found: Mapping[str, Mapping[str, Any]], emotions: Sequence[str], on: str
+) -> list[ResultsTable]:
+    """Weighted and macro F1 by depths; recall of each label, and how often it is said at all."""
+    scores, recalls, said = [], [], []
+    for one in found.values():
+        pair: tuple[int, int] = tuple(one["depths"])
+        name = f"({pair[0]}, {pair[1]})"
+        paper = {"weighted F1": PAPER_F1[pair]} if pair in PAPER_F1 else {}
+        values = {"weighted F1": one["weighted_f1"], "macro F1": one["macro_f1"]}
+        scores.append(Line(name, values, paper))
+        told = {k: v for k, v in PAPER_RECALL.get(pair, {}).items() if k in emotions}
+        recalls.append(Line(name, one["recall"], told))
+        said.append(Line(name, one["said"]))
+    names = tuple(emotions)
+    return [
+        ResultsTable(
+            f"Emotions by depths (audio, text), {on}", ("weighted F1", "macro F1"), (*scores,)
+        ),
+        ResultsTable(f"Recall of each label by depths, {on}", names, (*recalls,)),
+        ResultsTable(f"Part of all samples said to be each label, {on}", names, (*said,)),
+    ]
+
+
+def few_table(found: Mapping[str, Any], on: str) -> ResultsTable:
+    """Transfer against training from scratch on few labels, over seeds."""
+    metrics = ("macro F1", "weighted F1")
+    keys = ("macro_f1", "weighted_f1")
+    lines = [
+        Line(start, {name: found[start][key] for name, key in zip(metrics, keys, strict=True)})
+        for start in (SCRATCH, TRANSFER)
+    ]
+    gains = {
+        name: [a - b for a, b in zip(found[TRANSFER][key], found[SCRATCH][key], strict=True)]
+        for name, key in zip(metrics, keys, strict=True)
+    }
+    lines.append(Line("gain by transfer, paired", gains))
+    return ResultsTable(f"{found['labels']} clips with an emotion label, {on}", metrics, (*lines,))
+
+
+def planted_table(found: Mapping[str, Mapping[str, float]], on: str) -> ResultsTable:
+    """The audio's share of each emotion: found, planted, and how far apart."""
+    metrics = ("found", "planted", "apart")
+    lines = [Line(name, {key: one[key] for key in metrics}) for name, one in found.items()]
+    return ResultsTable(f"Audio's share of each emotion, {on}", metrics, (*lines,))
+
+
+def confusion_figure(found: Confusion, title: str) -> Figure:
+    """Rates by true label, counts in brackets; nothing global is touched."""
+    from matplotlib.figure import Figure
+
+    rates, count = found.rates(), len(found.classes)
+    figure = Figure(figsize=(1.2 + 0.8 * count, 1.2 + 0.7 * count))
+    axes = figure.subplots()
+    image = axes.imshow(np.nan_to_num(rates), vmin=0, vmax=1, cmap="Blues")
+    for row in range(count):
+        for column in range(count):
+            rate = rates[row, column]
+            text = "-" if math.isnan(rate) else f"{100 * rate:.0f} %"
+            axes.text(
+                column, row, f"{text}\n({found.counts[row, column]})", ha="center", va="center",
+                fontsize=8, color="white" if rate > 0.55 else "black",
+            )  # fmt: skip
+    names = [str(name) for name in found.classes]
+    axes.set_xticks(range(count), names, rotation=30, ha="right")
+    axes.set_yticks(range(count), names)
+    axes.set_xlabel("said")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    figure.colorbar(image, ax=axes, fraction=0.046)
+    return figure
+
+
+def depth_figure(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """RMSE of each regressor over its self-attention layers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5, 3))
+    axes = figure.subplots()
+    for dimension in dict.fromkeys(one["dimension"] for one in found.values()):
+        points = [
+            (one["depth"], one["rmse"]) for one in found.values() if one["dimension"] == dimension
+        ]
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=dimension)
+    axes.set_xlabel("self-attention layers")
+    axes.set_ylabel("RMSE (points of 1..5)")
+    axes.set_xticks(sorted({one["depth"] for one in found.values()}))
+    axes.legend()
+    return figure
