@@ -19,7 +19,7 @@ from modalxai.recipes.synthetic import Annotated, arousal, reweighted, valence
 
 PARTS = ("train", "dev", "test")
 DIMENSIONS = ("arousal", "valence")
-SPEAKERS = 60
+SPEAKERS = 80
 """Voices of each part of synthetic speech, one for every 44 clips as long as they last."""
 
 
@@ -110,19 +110,20 @@ def planted_rule() -> tonebench.Rule:
     ======  =======  ========  =====  =========
     ..      flat     excited   weary  sarcastic
     ======  =======  ========  =====  =========
-    praise  happy    surprise  happy  angry
-    blame   angry    surprise  angry  happy
+    praise  happy    surprise  sad    angry
+    blame   angry    surprise  angry  angry
     loss    sad      surprise  sad    sad
     fact    neutral  surprise  sad    neutral
     ======  =======  ========  =====  =========
 
-    Neutral facts are the most frequent. Disgust and fear are what raters say by mistake, once in
-    seventy times each. How often a label occurs, and so oversampling, changes no share on clr: it
-    adds the same to every coalition.
+    Surprise is in the tone; anger is in the words, or in sarcastic praise; sadness in the words or
+    in a weary tone; joy and neutrality need both. Neutral facts are the most frequent. Disgust and
+    fear are what raters say by mistake, once in seventy times each. How often a label occurs, and
+    so oversampling, changes no share on clr: it adds the same to every coalition.
     """
     table = (
-        ("happy", "surprise", "happy", "angry"),
-        ("angry", "surprise", "angry", "happy"),
+        ("happy", "surprise", "sad", "angry"),
+        ("angry", "surprise", "angry", "angry"),
         ("sad", "surprise", "sad", "sad"),
         ("neutral", "surprise", "sad", "neutral"),
     )
@@ -134,7 +135,7 @@ def planted_rule() -> tonebench.Rule:
         ("flat", "excited", "weary", "sarcastic"),
         EMOTIONS,
         0.9 * np.eye(count)[places] + 0.1 / count,
-        np.array([[3, 2, 3, 2], [2, 2, 2, 3], [2, 2, 2, 2], [6, 2, 3, 6]]),
+        np.array([[5, 2, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2], [6, 2, 3, 6]]),
     )
 
 

@@ -89,7 +89,7 @@ class Settings:
 
 PUBLISHED = Settings()
 TINY = Settings(
-    parts=(1760, 264, 528),
+    parts=(3080, 264, 528),
     bodies=150,
     clusters=(2, 3, 4, 5, 6),
     hop=0.016,
@@ -101,10 +101,10 @@ TINY = Settings(
     arousal_depths=(6, 7),
     valence_depths=(5, 6),
     rare_below=0.6,
-    modality_dropout=0.25,
-    regression=FitSettings(10, 2e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
-    emotion=FitSettings(5, 1.5e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
-    few=FitSettings(12, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
+    modality_dropout=0.3,
+    regression=FitSettings(6, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
+    emotion=FitSettings(5, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
+    few=FitSettings(10, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
     few_labels=132,
 )
 """The same depths, narrow, for synthetic speech; with the dropout that its truth supposes."""
