@@ -495,6 +495,9 @@ def test_recovery_is_a_ratio_of_means_with_an_interval_over_seeds():
     alone = analysis.recovery([0.9], [0.7], [0.8])
     assert alone.part == pytest.approx(0.5)
     assert math.isnan(alone.low)
+    nothing_lost = analysis.recovery([0.6, 0.6], [0.7, 0.7], [0.65, 0.66])
+    assert math.isnan(nothing_lost.part)
+    assert nothing_lost.recovered == pytest.approx((-0.05, -0.04))
 
 
 def test_contributions_of_a_model_that_only_listens_are_the_audio_s(small):

@@ -127,7 +127,7 @@ def test_the_papers_figures_stand_beside_their_own_lines():
 
 def test_departures_are_named(made):
     _, found = made
-    assert "modality dropout 0.25" in found["about"]
+    assert "modality dropout 0.3" in found["about"]
     assert "disgust, fear" in found["about"]
     assert found["emotions"]["kept"] == ("angry", "sad", "happy", "surprise", "neutral")
 
@@ -473,7 +473,8 @@ def test_the_planted_rule_keeps_five_emotions_whose_truth_differs():
     assert corpus.counts["neutral"] == max(corpus.counts.values())
     shares = {name: one["audio"] for name, one in corpus.planted.items()}
     assert shares["surprise"] > 0.8
-    assert all(0.3 < shares[name] < 0.45 for name in ("angry", "sad", "happy", "neutral"))
+    assert all(0.3 < shares[name] < 0.6 for name in ("angry", "sad", "happy", "neutral"))
+    assert max(shares.values()) - min(shares.values()) > 0.4  # no constant is within ten points
     people = [set(corpus.parts[name].column("speaker")) for name in data.PARTS]
     assert len(set.union(*people)) == sum(map(len, people))
     whole = tonebench.gold(data.planted_rule())  # with the two that are left out
@@ -491,11 +492,11 @@ def test_a_text_task_reads_no_recording_and_a_dimension_keeps_rare_emotions():
     emotions = data.Task(samples, recipe.BOTH, corpus.emotions)
     kept = [name for name in samples.column("label") if name in corpus.emotions]
     assert emotions.truth == kept
-    few = emotions.few(12, 1)
-    assert len(few) == 12
+    few = emotions.few(20, 1)
+    assert len(few) == 20
     assert set(few.rows) < set(emotions.rows)
-    assert all(few.truth.count(name) >= 2 for name in set(kept))
-    assert few.rows != emotions.few(12, 2).rows
+    assert all(few.truth.count(name) >= min(2, kept.count(name)) for name in set(kept))
+    assert few.rows != emotions.few(20, 2).rows
 
 
 class Columns:

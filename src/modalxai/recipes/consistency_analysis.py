@@ -33,8 +33,8 @@ class Recovery:
     recovered
         Weighted F1 on recognised text with the loss minus without it, by seed.
     part, low, high
-        Mean recovered over mean lost, and its interval over seeds (jackknife, Student's t). NaN
-        for one seed.
+        Mean recovered over mean lost, and its interval over seeds (jackknife, Student's t). No
+        interval for one seed, and all NaN where nothing was lost: there is no part of nothing.
     margin, margin_low, margin_high
         Mean of recovered minus half of what was lost, and its interval: above 0, at least half
         came back.
@@ -68,12 +68,13 @@ def recovery(true: Sequence[float], plain: Sequence[float], helped: Sequence[flo
         pairs, lambda sums: divide(sums[..., :1], sums[..., 1:]), seeds, method="jackknife"
     )
     margin = cluster_interval(margins, means(1), seeds, method="jackknife")
+    known = 1.0 if lost.mean() > 0 else float("nan")
     return Recovery(
         tuple(lost.tolist()),
         tuple(gained.tolist()),
-        float(ratio.estimate[0]),
-        float(ratio.low[0]),
-        float(ratio.high[0]),
+        known * float(ratio.estimate[0]),
+        known * float(ratio.low[0]),
+        known * float(ratio.high[0]),
         float(margin.estimate[0]),
         float(margin.low[0]),
         float(margin.high[0]),

@@ -119,6 +119,7 @@ QUICK = replace(
     arousal_depths=(2,),
     valence_depths=(1,),
     pairs=((2, 1),),
+    rare_below=1.0,
     regression=replace(TINY.regression, epochs=2),
     emotion=replace(TINY.emotion, epochs=2),
     few=replace(TINY.few, epochs=2),
