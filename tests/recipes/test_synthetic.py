@@ -212,6 +212,16 @@ def test_columns_are_those_of_the_samples_and_belong_to_ids():
     assert again.column("arousal") == data.column("arousal")
 
 
+def test_what_is_kept_is_what_would_be_made_anew():
+    kept, fresh = (Annotated(corpus(), bodies=True, cache=cache) for cache in (True, False))
+    for _ in range(2):
+        assert kept[3]["audio"].waveform.equal(fresh[3]["audio"].waveform)
+        assert kept[3]["words"] == fresh[3]["words"]
+        assert set(kept[3]["biosignals"]) == set(fresh[3]["biosignals"])
+    assert kept[3]["audio"] is kept[3]["audio"]
+    assert fresh[3]["audio"] is not fresh[3]["audio"]
+
+
 def test_what_is_handed_out_can_be_changed_without_harm():
     data = Annotated(corpus(), (valence(RULE),))
     row = data.row(0)

@@ -158,6 +158,8 @@ class Annotated(Dataset[dict[str, Any]]):
     bodies
         Whether samples have ``"biosignals"`` (see `modalxai.recipes.synthetic_body.body`), which
         are unrelated to everything else.
+    cache
+        Keep every sample once it was made, its waveform too (77 kB for 1.2 s).
 
     Raises
     ------
@@ -173,10 +175,12 @@ class Annotated(Dataset[dict[str, Any]]):
         *,
         dimensions_in_labels: bool = False,
         bodies: bool = False,
+        cache: bool = False,
     ) -> None:
         self.corpus, self.dimensions, self.sets = corpus, tuple(dimensions), sets
         self.dimensions_in_labels, self.bodies = dimensions_in_labels, bodies
         self._rows: dict[int, dict[str, Any]] = {}
+        self._recorded: dict[int, dict[str, Any]] | None = {} if cache else None
         for one in self.dimensions:
             _check_cells(corpus.rule, one.centres, one.name)
         if sets is not None:
@@ -186,10 +190,20 @@ class Annotated(Dataset[dict[str, Any]]):
         return len(self.corpus)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        spoken = self.corpus[index]
-        made = self.row(index) | {"audio": spoken["audio"], "words": spoken["words"]}
+        made = self.row(index) | self._recordings(index)
         del made["label"]
-        return made | ({"biosignals": self.body(index)} if self.bodies else {})
+        return made
+
+    def _recordings(self, index: int) -> dict[str, Any]:
+        if self._recorded is not None and index in self._recorded:
+            return self._recorded[index]
+        spoken = self.corpus[index]
+        made = {"audio": spoken["audio"], "words": spoken["words"]}
+        if self.bodies:
+            made["biosignals"] = self.body(index)
+        if self._recorded is not None:
+            self._recorded[index] = made
+        return made
 
     def row(self, index: int) -> dict[str, Any]:
         """A sample's columns, ``"label"`` too; nothing is synthesised.

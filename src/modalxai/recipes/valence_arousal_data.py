@@ -90,10 +90,8 @@ def synthetic(clips: Sequence[int], fewest: int, seed: int) -> Corpus:
     for place, (name, count) in enumerate(zip(PARTS, clips, strict=True)):
         first = 300 * seed + SPEAKERS * place
         people = range(first, first + SPEAKERS)
-        speech = tonebench.ToneBench(
-            rule, count, speakers=people, seed=10 * seed + place, cache=True
-        )
-        parts[name] = Annotated(speech, (arousal(rule), valence(rule)), bodies=True)
+        speech = tonebench.ToneBench(rule, count, speakers=people, seed=10 * seed + place)
+        parts[name] = Annotated(speech, (arousal(rule), valence(rule)), bodies=True, cache=True)
     everyone = [label for part in parts.values() for label in part.column("label")]
     emotions, counts = _kept(everyone, fewest)
     known = reweighted(rule, {name: 0.0 for name in rule.labels if name not in emotions})

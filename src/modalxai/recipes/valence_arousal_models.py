@@ -89,7 +89,7 @@ class Settings:
 
 PUBLISHED = Settings()
 TINY = Settings(
-    parts=(3080, 264, 528),
+    parts=(2640, 264, 528),
     bodies=150,
     clusters=(2, 3, 4, 5, 6),
     hop=0.016,
@@ -103,9 +103,9 @@ TINY = Settings(
     rare_below=0.6,
     modality_dropout=0.3,
     regression=FitSettings(6, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
-    emotion=FitSettings(5, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
+    emotion=FitSettings(6, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
     few=FitSettings(10, 1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
-    few_labels=132,
+    few_labels=88,
 )
 """The same depths, narrow, for synthetic speech; with the dropout that its truth supposes."""
 QUICK = replace(
