@@ -17,16 +17,15 @@ import modalxai as mx
 from modalxai.datasets import tonebench
 from modalxai.datasets.transcribers import SimulatedTranscriber, corruption
 from modalxai.errors import CheckpointError, InputError
-from modalxai.recipes import Options, Run
-from modalxai.recipes import consistency as recipe
-from modalxai.recipes import consistency_analysis as analysis
-from modalxai.recipes import consistency_data as data
-from modalxai.recipes import consistency_memory as memory
-from modalxai.recipes import consistency_models as models
-from modalxai.recipes import consistency_tables as tables
+from modalxai.recipes import Options, Run, memory
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.consistency_models import TRUE, fused, systems
-from modalxai.recipes.consistency_settings import PUBLISHED, TINY, Recogniser, settings_for
+from modalxai.recipes.consistency import analysis as analysis
+from modalxai.recipes.consistency import data as data
+from modalxai.recipes.consistency import models as models
+from modalxai.recipes.consistency import recipe
+from modalxai.recipes.consistency import tables as tables
+from modalxai.recipes.consistency.models import TRUE, fused, systems
+from modalxai.recipes.consistency.settings import PUBLISHED, TINY, Recogniser, settings_for
 from modalxai.training import ConsistencyObjective, fit
 
 QUICK = replace(

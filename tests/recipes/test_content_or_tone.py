@@ -20,18 +20,18 @@ from modalxai.datasets.tonebench.gold import posteriors
 from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.errors import CheckpointError, DependencyError, InputError
 from modalxai.recipes import Options, tiny
-from modalxai.recipes import content_or_tone as recipe
-from modalxai.recipes import content_or_tone_analyses as analyses
-from modalxai.recipes import content_or_tone_changes as changes
-from modalxai.recipes import content_or_tone_comparisons as comparisons
-from modalxai.recipes import content_or_tone_data as data
-from modalxai.recipes import content_or_tone_models as models
-from modalxai.recipes import content_or_tone_results as results
-from modalxai.recipes import content_or_tone_settings as settings_of
-from modalxai.recipes import content_or_tone_synthetic as synthetic
 from modalxai.recipes.checkpoints import PUBLISHED as NAMES
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.content_or_tone_settings import EMOTIONS, PUBLISHED, Settings, settings_for
+from modalxai.recipes.content_or_tone import analyses as analyses
+from modalxai.recipes.content_or_tone import changes as changes
+from modalxai.recipes.content_or_tone import comparisons as comparisons
+from modalxai.recipes.content_or_tone import data as data
+from modalxai.recipes.content_or_tone import models as models
+from modalxai.recipes.content_or_tone import recipe
+from modalxai.recipes.content_or_tone import results as results
+from modalxai.recipes.content_or_tone import settings as settings_of
+from modalxai.recipes.content_or_tone import synthetic as synthetic
+from modalxai.recipes.content_or_tone.settings import EMOTIONS, PUBLISHED, Settings, settings_for
 from modalxai.recipes.tiny import speech, vocabulary
 from modalxai.recipes.tiny import text as written
 from modalxai.report import Report

@@ -19,11 +19,11 @@ from modalxai.datasets import tonebench
 from modalxai.errors import CheckpointError
 from modalxai.fusion import LateFusion
 from modalxai.recipes import Options
-from modalxai.recipes import late_fusion as recipe
-from modalxai.recipes import late_fusion_data as data
-from modalxai.recipes import late_fusion_results as results
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.late_fusion_settings import (
+from modalxai.recipes.late_fusion import data as data
+from modalxai.recipes.late_fusion import recipe
+from modalxai.recipes.late_fusion import results as results
+from modalxai.recipes.late_fusion.settings import (
     BODY,
     COMBINATIONS,
     PUBLISHED,

@@ -55,6 +55,6 @@ def test_every_line_names_a_place_and_a_test_that_exist(path):
 
 def test_a_table_with_a_name_that_is_gone_fails(tmp_path):
     with pytest.raises(AttributeError):
-        resolve("valence_arousal_models", "Settings.nothing")
+        resolve("valence_arousal.models", "Settings.nothing")
     with pytest.raises(ModuleNotFoundError):
         resolve("no_such_recipe", "run")

@@ -22,13 +22,13 @@ from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.errors import CheckpointError, InputError, PluginError
 from modalxai.protocols import Line
 from modalxai.recipes import Options
-from modalxai.recipes import speecht5 as recipe
-from modalxai.recipes import speecht5_data as data
-from modalxai.recipes import speecht5_models as models
-from modalxai.recipes import speecht5_results as results
-from modalxai.recipes import speecht5_vectors as vectors
-from modalxai.recipes import speecht5_words as words
-from modalxai.recipes.speecht5_models import PUBLISHED, QUICK, TINY
+from modalxai.recipes.speecht5 import data as data
+from modalxai.recipes.speecht5 import models as models
+from modalxai.recipes.speecht5 import recipe
+from modalxai.recipes.speecht5 import results as results
+from modalxai.recipes.speecht5 import vectors as vectors
+from modalxai.recipes.speecht5 import words as words
+from modalxai.recipes.speecht5.models import PUBLISHED, QUICK, TINY
 from modalxai.training import EmotionLoss, fit
 from modalxai.training.progress import Progress
 from modalxai.types import Prediction

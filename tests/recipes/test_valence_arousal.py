@@ -16,12 +16,12 @@ import modalxai as mx
 from modalxai.datasets import tonebench
 from modalxai.errors import CheckpointError
 from modalxai.recipes import Options
-from modalxai.recipes import valence_arousal as recipe
-from modalxai.recipes import valence_arousal_data as data
-from modalxai.recipes import valence_arousal_models as models
-from modalxai.recipes import valence_arousal_results as results
-from modalxai.recipes import valence_arousal_statistics as selection
-from modalxai.recipes.valence_arousal_models import PUBLISHED, QUICK, TINY, Settings
+from modalxai.recipes.valence_arousal import data as data
+from modalxai.recipes.valence_arousal import models as models
+from modalxai.recipes.valence_arousal import recipe
+from modalxai.recipes.valence_arousal import results as results
+from modalxai.recipes.valence_arousal import statistics as selection
+from modalxai.recipes.valence_arousal.models import PUBLISHED, QUICK, TINY, Settings
 from modalxai.training import fit
 from modalxai.training.progress import Progress
 

@@ -1,6 +1,6 @@
 """The five published systems, each one command: ``modalxai recipe NAME``.
 
-Every recipe is one short file over the library's public parts, to copy as the start of an
+Every recipe is a folder whose `recipe` is one file over public parts, to copy as the start of an
 experiment of your own. `Options` says what is asked, `Run` keeps what is finished, `Checkpoints`
 makes or loads the encoders, `ResultsTable` lays the figures out beside the paper's.
 """
@@ -18,11 +18,11 @@ from modalxai.recipes.runs import Run
 __all__ = ["RECIPES", "Line", "Options", "ResultsTable", "Run", "run_recipe"]
 
 RECIPES = {
-    "content-or-tone": ("s0", "modalxai.recipes.content_or_tone"),
-    "late-fusion": ("s1", "modalxai.recipes.late_fusion"),
-    "consistency": ("s2", "modalxai.recipes.consistency"),
-    "valence-arousal": ("s3", "modalxai.recipes.valence_arousal"),
-    "speecht5": ("s4", "modalxai.recipes.speecht5"),
+    "content-or-tone": ("s0", "modalxai.recipes.content_or_tone.recipe"),
+    "late-fusion": ("s1", "modalxai.recipes.late_fusion.recipe"),
+    "consistency": ("s2", "modalxai.recipes.consistency.recipe"),
+    "valence-arousal": ("s3", "modalxai.recipes.valence_arousal.recipe"),
+    "speecht5": ("s4", "modalxai.recipes.speecht5.recipe"),
 }
 """By readable name: the short name, and the module whose ``run(options)`` does it."""
 

@@ -21,7 +21,7 @@ from modalxai.datasets.tonebench import Rule
 from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.errors import DependencyError, InputError
 from modalxai.metrics import class_f1, macro_f1, weighted_f1
-from modalxai.recipes.content_or_tone_settings import AUDIO_REMOVALS, TEXT_REMOVALS
+from modalxai.recipes.content_or_tone.settings import AUDIO_REMOVALS, TEXT_REMOVALS
 from modalxai.statistics import Array
 from modalxai.voice import ProsodyDivision, Reference
 

@@ -16,7 +16,7 @@ from modalxai.biosignals import Beats
 from modalxai.errors import InputError
 from modalxai.protocols import Samples
 from modalxai.recipes.results import Line, ResultsTable
-from modalxai.recipes.valence_arousal_data import DIMENSIONS
+from modalxai.recipes.valence_arousal.data import DIMENSIONS
 
 LEVEL = 0.05
 LARGEST_SHAPIRO = 5000

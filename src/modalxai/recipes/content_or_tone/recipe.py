@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 
 import modalxai as mx
-from modalxai.recipes import content_or_tone_analyses as analyses
-from modalxai.recipes import content_or_tone_changes as changes
-from modalxai.recipes import content_or_tone_comparisons as comparisons
-from modalxai.recipes import content_or_tone_data as data
-from modalxai.recipes import content_or_tone_models as models
-from modalxai.recipes import content_or_tone_results as results
-from modalxai.recipes import content_or_tone_synthetic as synthetic
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.content_or_tone_data import Corpus
-from modalxai.recipes.content_or_tone_models import BATCH
-from modalxai.recipes.content_or_tone_settings import SEED, Settings, kind_of, settings_for
+from modalxai.recipes.content_or_tone import analyses as analyses
+from modalxai.recipes.content_or_tone import changes as changes
+from modalxai.recipes.content_or_tone import comparisons as comparisons
+from modalxai.recipes.content_or_tone import data as data
+from modalxai.recipes.content_or_tone import models as models
+from modalxai.recipes.content_or_tone import results as results
+from modalxai.recipes.content_or_tone import synthetic as synthetic
+from modalxai.recipes.content_or_tone.data import Corpus
+from modalxai.recipes.content_or_tone.models import BATCH
+from modalxai.recipes.content_or_tone.settings import SEED, Settings, kind_of, settings_for
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
 from modalxai.report import Report

@@ -21,13 +21,13 @@ from modalxai.datasets import random_split
 from modalxai.evaluation import latency
 from modalxai.metrics import confusion, weighted_accuracy, weighted_f1
 from modalxai.protocols import Samples
-from modalxai.recipes import consistency_analysis as analysis
-from modalxai.recipes import consistency_tables as tables
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.consistency_data import Talk, View, larger, read
-from modalxai.recipes.consistency_memory import forget
-from modalxai.recipes.consistency_models import FUSIONS, TRUE, Maker, System, fused, systems
-from modalxai.recipes.consistency_settings import Settings, settings_for
+from modalxai.recipes.consistency import analysis as analysis
+from modalxai.recipes.consistency import tables as tables
+from modalxai.recipes.consistency.data import Talk, View, larger, read
+from modalxai.recipes.consistency.models import FUSIONS, TRUE, Maker, System, fused, systems
+from modalxai.recipes.consistency.settings import Settings, settings_for
+from modalxai.recipes.memory import forget
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
 from modalxai.training import ConsistencyCollate, fit

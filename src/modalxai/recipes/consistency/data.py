@@ -19,7 +19,7 @@ from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.errors import DependencyError, InputError
 from modalxai.metrics import cer, swer, wer
 from modalxai.protocols import Samples
-from modalxai.recipes.consistency_settings import Settings
+from modalxai.recipes.consistency.settings import Settings
 
 LABELS = ("happy", "surprise", "angry", "sad", "dislike", "neutral")
 """The published six, in the corpus's order."""

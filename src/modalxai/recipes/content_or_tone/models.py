@@ -16,9 +16,9 @@ import modalxai as mx
 from modalxai.errors import InputError
 from modalxai.metrics import macro_f1
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.consistency_memory import Remembered, Shelf
-from modalxai.recipes.content_or_tone_data import Corpus
-from modalxai.recipes.content_or_tone_settings import SCRATCH, Settings
+from modalxai.recipes.content_or_tone.data import Corpus
+from modalxai.recipes.content_or_tone.settings import SCRATCH, Settings
+from modalxai.recipes.memory import Remembered, Shelf
 from modalxai.training import EmotionLoss, FitSettings, Objective, fit
 
 BATCH = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modalxai.recipes.late_fusion_settings import COMBINATIONS, SPLIT, Settings
+from modalxai.recipes.late_fusion.settings import COMBINATIONS, SPLIT, Settings
 from modalxai.recipes.results import Line, ResultsTable
 from modalxai.report import Report
 

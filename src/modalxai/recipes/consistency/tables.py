@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modalxai.recipes.consistency_analysis import Recovery
-from modalxai.recipes.consistency_models import FUSIONS, TRUE, System, fused
+from modalxai.recipes.consistency.analysis import Recovery
+from modalxai.recipes.consistency.models import FUSIONS, TRUE, System, fused
 from modalxai.recipes.results import Line, ResultsTable
 
 # What the paper prints, by the folder of the system; on AI-Hub's set, never a result here.

@@ -18,7 +18,7 @@ from modalxai.datasets.columns import column as read_column
 from modalxai.datasets.ratings import EMOTIONS
 from modalxai.errors import InputError
 from modalxai.protocols import Samples
-from modalxai.recipes.speecht5_words import COLUMN, Words, spell
+from modalxai.recipes.speecht5.words import COLUMN, Words, spell
 from modalxai.recipes.synthetic import (
     Annotated,
     LabelSet,
@@ -255,7 +255,7 @@ class Task(Dataset[dict[str, Any]]):
     labels
         Names; a sample's further ones are left out.
     known
-        Characters that the text encoder can read, see `modalxai.recipes.speecht5_words.spell`.
+        Characters that the text encoder can read, see `modalxai.recipes.speecht5.words.spell`.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ from modalxai.audio import seed_for
 from modalxai.datasets import tonebench
 from modalxai.datasets.tonebench import phones
 from modalxai.datasets.tonebench.gold import posteriors
-from modalxai.recipes.content_or_tone_data import Corpus
-from modalxai.recipes.content_or_tone_settings import EMOTIONS, Settings
+from modalxai.recipes.content_or_tone.data import Corpus
+from modalxai.recipes.content_or_tone.settings import EMOTIONS, Settings
 from modalxai.types import Audio
 
 PHRASE = "참 잘했다."

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import modalxai as mx
-from modalxai.recipes import content_or_tone_analyses as analyses
-from modalxai.recipes import content_or_tone_models as models
-from modalxai.recipes import content_or_tone_synthetic as synthetic
-from modalxai.recipes.content_or_tone_comparisons import LITTLE
-from modalxai.recipes.content_or_tone_settings import SEED
+from modalxai.recipes.content_or_tone import analyses as analyses
+from modalxai.recipes.content_or_tone import models as models
+from modalxai.recipes.content_or_tone import synthetic as synthetic
+from modalxai.recipes.content_or_tone.comparisons import LITTLE
+from modalxai.recipes.content_or_tone.settings import SEED
 from modalxai.report import Report, find_bias
 from modalxai.training import BalancedEvidence, EmotionLoss
 
 if TYPE_CHECKING:
-    from modalxai.recipes.content_or_tone import System
+    from modalxai.recipes.content_or_tone.recipe import System
 
 
 def bias(system: System, model: mx.EmotionModel) -> dict[str, Any]:

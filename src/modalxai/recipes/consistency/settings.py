@@ -83,7 +83,7 @@ class Settings:
     donors
         Draws of the marginal removal.
     samples, sentences, speakers, clip_seconds, corpus_seed
-        Of the synthetic speech, see `modalxai.recipes.consistency_data.synthetic`. Few samples on
+        Of the synthetic speech, see `modalxai.recipes.consistency.data.synthetic`. Few samples on
         purpose: recognition errors cost little that way round, and much where words must be
         learnt from errors.
     memory

@@ -17,13 +17,13 @@ import torch
 
 import modalxai as mx
 from modalxai.metrics import ccc, confusion, macro_f1, rmse, weighted_f1
-from modalxai.recipes import valence_arousal_results as results
-from modalxai.recipes import valence_arousal_statistics as selection
 from modalxai.recipes.checkpoints import Checkpoints
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
-from modalxai.recipes.valence_arousal_data import Corpus, Task, kemdy20, synthetic
-from modalxai.recipes.valence_arousal_models import (
+from modalxai.recipes.valence_arousal import results as results
+from modalxai.recipes.valence_arousal import statistics as selection
+from modalxai.recipes.valence_arousal.data import Corpus, Task, kemdy20, synthetic
+from modalxai.recipes.valence_arousal.models import (
     Depths,
     Settings,
     audio_block,

@@ -11,7 +11,7 @@ import numpy as np
 
 from modalxai.datasets import MELD, ManifestCorpus, tonebench
 from modalxai.errors import InputError
-from modalxai.recipes.content_or_tone_settings import EMOTIONS, Settings, has_clips
+from modalxai.recipes.content_or_tone.settings import EMOTIONS, Settings, has_clips
 
 Samples = Sequence[Mapping[str, Any]]
 

@@ -16,7 +16,7 @@ from modalxai.biosignals import Beats, Biosignal, Measures, Series
 from modalxai.datasets import KEMDy19, random_split, split, tonebench
 from modalxai.errors import InputError
 from modalxai.protocols import Samples
-from modalxai.recipes.late_fusion_settings import BODY, Settings
+from modalxai.recipes.late_fusion.settings import BODY, Settings
 from modalxai.types import Labels
 
 RAW = ("audio", "text", "bio", *BODY)

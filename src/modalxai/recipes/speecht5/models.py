@@ -14,8 +14,8 @@ from modalxai.datasets.ratings import EMOTIONS
 from modalxai.encoders.wav2vec2 import SpeechTuning
 from modalxai.errors import CheckpointError
 from modalxai.recipes.options import Options
-from modalxai.recipes.speecht5_data import DIMENSIONS
-from modalxai.recipes.speecht5_words import ASKED
+from modalxai.recipes.speecht5.data import DIMENSIONS
+from modalxai.recipes.speecht5.words import ASKED
 from modalxai.training import FitSettings
 from modalxai.types import Labels
 
@@ -57,7 +57,7 @@ class Settings:
     seeds
         Splits (or synthetic corpora) and weights to repeat everything with.
     translator
-        See `modalxai.recipes.speecht5_words.ASKED`; ``None`` for no translator.
+        See `modalxai.recipes.speecht5.words.ASKED`; ``None`` for no translator.
     """
 
     parts: tuple[float, float] = (8, 2)

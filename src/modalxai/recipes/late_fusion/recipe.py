@@ -21,10 +21,10 @@ from modalxai.attribution import Explanation
 from modalxai.batching import batches
 from modalxai.datasets import tonebench
 from modalxai.metrics import score_card
-from modalxai.recipes import late_fusion_results as results
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.late_fusion_data import Corpus, Utterances, kemdy19, standards, synthetic
-from modalxai.recipes.late_fusion_settings import (
+from modalxai.recipes.late_fusion import results as results
+from modalxai.recipes.late_fusion.data import Corpus, Utterances, kemdy19, standards, synthetic
+from modalxai.recipes.late_fusion.settings import (
     BODY,
     COMBINATIONS,
     SPLIT,

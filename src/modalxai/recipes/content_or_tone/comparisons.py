@@ -18,8 +18,8 @@ from modalxai.datasets.tonebench import Rule
 from modalxai.datasets.tonebench.gold import posteriors
 from modalxai.errors import InputError
 from modalxai.metrics import macro_f1
-from modalxai.recipes.content_or_tone_analyses import audio_share, rows_of
-from modalxai.recipes.content_or_tone_synthetic import HEARD, WHOLE
+from modalxai.recipes.content_or_tone.analyses import audio_share, rows_of
+from modalxai.recipes.content_or_tone.synthetic import HEARD, WHOLE
 from modalxai.report import (
     Ratings,
     Report,

@@ -16,12 +16,12 @@ import torch
 
 import modalxai as mx
 from modalxai.plugins import create
-from modalxai.recipes import speecht5_results as results
 from modalxai.recipes.checkpoints import PLUGINS, Checkpoints
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
-from modalxai.recipes.speecht5_data import Corpus, Task, kemdy, synthetic
-from modalxai.recipes.speecht5_models import (
+from modalxai.recipes.speecht5 import results as results
+from modalxai.recipes.speecht5.data import Corpus, Task, kemdy, synthetic
+from modalxai.recipes.speecht5.models import (
     Settings,
     build,
     labels_for,
@@ -29,8 +29,8 @@ from modalxai.recipes.speecht5_models import (
     siamese,
     start_at,
 )
-from modalxai.recipes.speecht5_vectors import Vectors, pooled
-from modalxai.recipes.speecht5_words import words_for
+from modalxai.recipes.speecht5.vectors import Vectors, pooled
+from modalxai.recipes.speecht5.words import words_for
 from modalxai.report import Report
 from modalxai.training import EmotionLoss, FitSettings, Objective, fit
 

@@ -14,8 +14,8 @@ from modalxai import plugins
 from modalxai.datasets.columns import column
 from modalxai.protocols import Samples
 from modalxai.recipes.checkpoints import Checkpoints
-from modalxai.recipes.consistency_memory import Remembered, Shelf
-from modalxai.recipes.consistency_settings import Settings
+from modalxai.recipes.consistency.settings import Settings
+from modalxai.recipes.memory import Remembered, Shelf
 from modalxai.training import ConsistencyObjective, EmotionLoss, Objective
 
 TRUE = "true text"

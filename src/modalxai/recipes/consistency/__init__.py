@@ -1,0 +1,1 @@
+"""S2, consistency regularisation: `recipe` runs it, `settings` holds its numbers."""

@@ -1,0 +1,1 @@
+"""S1, late fusion with biosignals: `recipe` runs it, `settings` holds its numbers."""
