@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         voice,
     )
     from modalxai.attribution import Explanation
+    from modalxai.corpus_run import CorpusRun, explain_corpus
     from modalxai.games import CallableGame, ModelGame, explain
     from modalxai.model import EmotionModel
     from modalxai.report import Report
@@ -56,6 +57,8 @@ _MODULES = (
 )
 _NAMES = {
     "Explanation": "modalxai.attribution",
+    "CorpusRun": "modalxai.corpus_run",
+    "explain_corpus": "modalxai.corpus_run",
     "CallableGame": "modalxai.games",
     "ModelGame": "modalxai.games",
     "explain": "modalxai.games",
@@ -82,6 +85,7 @@ __all__ = [
     "Audio",
     "Batch",
     "CallableGame",
+    "CorpusRun",
     "EmotionModel",
     "Explanation",
     "Features",
@@ -97,6 +101,7 @@ __all__ = [
     "encoders",
     "evaluation",
     "explain",
+    "explain_corpus",
     "fusion",
     "interop",
     "labels",

@@ -121,7 +121,9 @@ class SampleCollate:
                 continue
             values = tuple(sample.get(name) for sample in samples)
             if name in self.collates:
-                travels = all(isinstance(value, str | None) for value in values)
+                # One text at least: recordings that are all missing are no column of texts.
+                texts = [value for value in values if value is not None]
+                travels = bool(texts) and all(isinstance(value, str) for value in texts)
             else:
                 travels = all(map(_plain, values))
             if travels:

@@ -28,14 +28,14 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 in one atomic step."""
-    _replace(path, lambda target: target.write_text(text, encoding="utf-8", newline=""))
+    write_file(path, lambda target: target.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write one safetensors file in one atomic step."""
     # Cloned, because safetensors refuses tensors that share memory (views, tied weights).
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    _replace(path, lambda target: save_file(plain, target))
+    write_file(path, lambda target: save_file(plain, target))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -132,7 +132,8 @@ def require_folder(folder: Path) -> None:
         ) from error
 
 
-def _replace(path: Path, writer: Callable[[Path], object]) -> None:
+def write_file(path: Path, writer: Callable[[Path], object]) -> None:
+    """Let ``writer`` write a file beside ``path``, and put it there in one atomic step."""
     require_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)

@@ -137,6 +137,20 @@ class CoalitionTable:
         """Raw scores [2**M, N, K], averaged over the draws."""
         return self.draws.mean(0)
 
+    def select(self, rows: Sequence[int]) -> Self:
+        """The table of some samples, by their places, in that order."""
+        index = torch.tensor(list(rows), dtype=torch.long, device=self.draws.device)
+        return replace(
+            self,
+            sample_ids=tuple(self.sample_ids[row] for row in rows),
+            present=self.present[index],
+            draws=self.draws[:, :, index],
+            targets=Targets(self.targets.values[index], self.targets.mask[index]),
+            columns={
+                name: tuple(values[row] for row in rows) for name, values in self.columns.items()
+            },
+        )
+
     @property
     def coalitions(self) -> tuple[tuple[str, ...], ...]:
         """The modalities present in each row of `scores`."""
@@ -220,7 +234,8 @@ class CoalitionTable:
             A column holds values that json cannot.
         """
         columns = {
-            name: [_plain(name, value) for value in values] for name, values in self.columns.items()
+            name: [records.plain(name, value) for value in values]
+            for name, values in self.columns.items()
         }
         tensors = {
             "present": self.present,
@@ -250,7 +265,7 @@ class CoalitionTable:
             present=tensors["present"],
             draws=tensors["draws"],
             targets=Targets(tensors["targets"], tensors["annotated"]),
-            columns={name: _frozen(values) for name, values in record["columns"].items()},
+            columns={name: records.frozen(values) for name, values in record["columns"].items()},
         )
 
     @classmethod
@@ -307,29 +322,3 @@ def mean_over(drawn: Tensor, enumerated: bool = False) -> tuple[Tensor, Tensor]:
     draws, mean = drawn.shape[0], drawn.mean(0)
     sampled = draws > 1 and not enumerated
     return mean, drawn.std(0) / draws**0.5 if sampled else torch.zeros_like(mean)
-
-
-def _frozen(value: Any) -> Any:
-    """Lists, which json makes of tuples, as tuples again."""
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
-    if isinstance(value, dict):
-        return {key: _frozen(one) for key, one in value.items()}
-    return value
-
-
-def _plain(column: str, value: Any) -> Any:
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()  # a numpy or torch scalar
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(column, one) for one in value]
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(column, one) for key, one in value.items()}
-    raise InputError(
-        f"column {column!r} cannot be written",
-        expected="text, numbers, booleans, None, or tuples and mappings of these",
-        got=type(value).__name__,
-        mend="leave the column out, or turn its values into text",
-    )

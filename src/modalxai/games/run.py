@@ -18,6 +18,7 @@ from modalxai.games.factored import ModelGame
 from modalxai.games.removal import needs_donors
 from modalxai.model import EmotionModel
 from modalxai.trace import Fingerprint, no_trace
+from modalxai.types import Batch
 
 
 def explain(
@@ -72,52 +73,94 @@ def explain(
     RemovalError
         A removal that is not offered, or none named for a model trained without modality dropout.
     """
-    inner = unwrap(model)
-    known = None
-    if background is not None:
-        donors = needs_donors(removal)
-        known = Background.of(inner, background, batch_size, donors)
-    references = References()
-    fingerprint = Fingerprint(inner)
-    parts: list[Explanation] = []
-    source = batches(inner.collate, data, batch_size)
+    explainer = BatchExplainer(
+        model,
+        removal=removal,
+        level=level,
+        background=background,
+        draws=draws,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    source = batches(explainer.model.collate, data, batch_size)
     if progress:
         from tqdm import tqdm
 
         source = tqdm(source, desc="explain", unit="batch")
-    with no_trace(inner):  # a loader draws from torch's generator, too
-        for batch in source:
-            game = ModelGame.make(
-                inner,
-                batch,
-                removal=removal,
-                level=level,
-                background=known,
-                draws=draws,
-                seed=seed,
-                references=references,
-                fingerprint=fingerprint,
-            )
-            targets = batch.to(inner.device).targets if "targets" in batch else None
-            parts.append(Explanation.of(game, targets, batch.columns))
+    with no_trace(explainer.model):  # a loader draws from torch's generator, too
+        parts = [explainer(batch) for batch in source]
     if not parts:
         raise InputError(
             "nothing to explain", expected="one sample or more", got="none", mend="check the data"
         )
-    return Explanation.merge(_alike(parts))
+    return merged(parts)
 
 
-def _alike(parts: list[Explanation]) -> list[Explanation]:
-    """All donors beside noise are a sample, also where a batch has nothing to put noise into."""
-    if all(part.enumerated for part in parts):
-        return parts
-    found = []
-    for part in parts:
-        if part.enumerated:
-            params = {**part.provenance.params, "draws": part.draws.shape[0]}
-            part = replace(part, provenance=replace(part.provenance, params=params))
-        found.append(part)
-    return found
+class BatchExplainer:
+    """One model and one set of settings, asked batch after batch; what batches share is kept.
+
+    Parameters are those of `explain`. It belongs to one state of the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        removal: str | Mapping[str, str] | None = None,
+        level: str = "input",
+        background: Data | Background | None = None,
+        draws: Draws = 1,
+        batch_size: int = 16,
+        seed: int = 0,
+    ) -> None:
+        self.model = unwrap(model)
+        self._known = None
+        if background is not None:
+            donors = needs_donors(removal)
+            self._known = Background.of(self.model, background, batch_size, donors)
+        self._removal, self._level, self._draws, self._seed = removal, level, draws, seed
+        self._fingerprint = Fingerprint(self.model)
+        self.forget()
+
+    @property
+    def background_digest(self) -> str | None:
+        """Of the samples that means and donors come from; ``None`` without them."""
+        return None if self._known is None else self._known.digest
+
+    def forget(self) -> None:
+        """Encode what is wholly removed anew from here on, as if no batch had come before."""
+        self._references = References()
+
+    def __call__(self, batch: Batch) -> Explanation:
+        """The table of one batch; to be called within `no_trace`."""
+        game = ModelGame.make(
+            self.model,
+            batch,
+            removal=self._removal,
+            level=self._level,
+            background=self._known,
+            draws=self._draws,
+            seed=self._seed,
+            references=self._references,
+            fingerprint=self._fingerprint,
+        )
+        targets = batch.to(self.model.device).targets if "targets" in batch else None
+        return Explanation.of(game, targets, batch.columns)
+
+
+def merged(parts: list[Explanation]) -> Explanation:
+    """One table of the batches of one run.
+
+    All donors beside noise are a sample, also where a batch has nothing to put noise into.
+    """
+    if not all(part.enumerated for part in parts):
+        parts = [_sampled(part) if part.enumerated else part for part in parts]
+    return Explanation.merge(parts)
+
+
+def _sampled(part: Explanation) -> Explanation:
+    params = {**part.provenance.params, "draws": part.draws.shape[0]}
+    return replace(part, provenance=replace(part.provenance, params=params))
 
 
 def unwrap(model: Any) -> EmotionModel:

@@ -124,3 +124,36 @@ def require_mergeable(parts: Sequence[Any]) -> Any:
             "a sample occurs twice", expected="different ids", got=str(twice[:5]), mend=mend
         )
     return parts[0]
+
+
+def frozen(value: Any) -> Any:
+    """Lists, which json makes of tuples, as tuples again."""
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
+    if isinstance(value, dict):
+        return {key: frozen(one) for key, one in value.items()}
+    return value
+
+
+def plain(column: str, value: Any) -> Any:
+    """A value of a column as json can hold it.
+
+    Raises
+    ------
+    InputError
+        It cannot; names the column.
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()  # a numpy or torch scalar
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(column, one) for one in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: plain(column, one) for key, one in value.items()}
+    raise InputError(
+        f"column {column!r} cannot be written",
+        expected="text, numbers, booleans, None, or tuples and mappings of these",
+        got=type(value).__name__,
+        mend="leave the column out, or turn its values into text",
+    )

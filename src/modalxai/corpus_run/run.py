@@ -1,0 +1,240 @@
+"""`explain_corpus`: the table of a whole corpus, in parts that are finished or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from modalxai.attribution import Explanation
+from modalxai.corpus_run import parquet
+from modalxai.corpus_run.folder import CorpusRun, Quarantined
+from modalxai.corpus_run.identity import identity
+from modalxai.corpus_run.processes import share
+from modalxai.corpus_run.reading import Piece, blame, reader
+from modalxai.errors import InputError, ModalxaiError
+from modalxai.games import Background, Data, Draws
+from modalxai.games.run import BatchExplainer, merged
+from modalxai.trace import no_trace
+from modalxai.types import Batch
+
+
+def explain_corpus(
+    model: nn.Module,
+    data: Any,
+    out: str | Path,
+    *,
+    removal: str | Mapping[str, str] | None = None,
+    level: str = "input",
+    background: Data | Background | None = None,
+    draws: Draws = 1,
+    batch_size: int = 16,
+    seed: int = 0,
+    chunk: int = 512,
+    shard: tuple[int, int] | None = None,
+    on_error: Literal["quarantine", "raise"] = "quarantine",
+    progress: bool = False,
+) -> CorpusRun:
+    """Explain a corpus of any size into a folder; a run that was killed goes on where it was.
+
+    The corpus is cut into chunks, the same ones in every run. Chunk c is the work of process
+    c modulo their number, so that any number of processes (``torchrun``, Accelerate, or ``shard``
+    by hand) share a folder, and a run may be gone on with by another number. A chunk is written
+    in one atomic step when it is finished. Nothing is carried from one chunk to the next, so that
+    a part holds the same numbers whoever computes it, and when.
+
+    Parameters
+    ----------
+    model, removal, level, background, draws, batch_size, seed
+        See `modalxai.explain`.
+    data
+        A list of samples or a Dataset, best read by place; or a loader of batches, which must not
+        shuffle. Of a loader over a Dataset the dataset, the collate_fn, the batch size and the
+        number of workers are used. Other iterables of batches are read whole by every process.
+    out
+        A folder, new or of the same run.
+    chunk
+        Samples in a part. What is wholly removed is encoded once in each.
+    shard
+        Which process this is, ``(number, count)``; as torch.distributed or torchrun say for None.
+    on_error
+        ``"quarantine"``: a sample that cannot be read, collated or explained, or whose scores are
+        not finite, is written down with the reason, and the run goes on. ``"raise"`` ends it with
+        an error; finished parts stay.
+    progress
+        Show a progress bar over the chunks of this process.
+
+    Returns
+    -------
+    CorpusRun
+        The folder, with the parts of all processes that are finished.
+
+    Raises
+    ------
+    InputError
+        Data that are no corpus, ids that occur twice, or a corpus of which no sample could be
+        explained.
+    RemovalError
+        See `modalxai.explain`.
+    CheckpointError
+        The folder holds another run, another model's or other settings', or cannot be written to.
+    DependencyError
+        pyarrow is not installed.
+
+    Notes
+    -----
+    Where a batch is too large for the memory of a CUDA device, its halves are explained.
+    """
+    parquet.require()
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise InputError(
+            "a chunk that is none", expected="a whole number from 1", got=repr(chunk), mend="512"
+        )
+    if on_error not in ("quarantine", "raise"):
+        raise InputError(
+            "an unknown way to take an error",
+            expected="'quarantine' or 'raise'",
+            got=repr(on_error),
+            mend="quarantine, to go on without the sample",
+        )
+    number, count = share(shard)
+    explainer = BatchExplainer(
+        model,
+        removal=removal,
+        level=level,
+        background=background,
+        draws=draws,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    source = reader(data, explainer.model.collate, batch_size, chunk)
+    settings = {
+        "removal": dict(removal) if isinstance(removal, Mapping) else removal,
+        "level": level,
+        "background": explainer.background_digest,
+        "draws": draws,
+        "batch_size": getattr(data, "batch_size", None) or batch_size,
+        "seed": seed,
+        "chunk": chunk,
+    }
+    run = CorpusRun.begin(out, identity(explainer.model, settings, source.samples, source.ids))
+    worker = _Worker(explainer, on_error)
+    chunks = source.chunks(lambda one: one % count == number and not run.done(one))
+    if progress:
+        from tqdm import tqdm
+
+        mine = None if run.expected is None else len(range(number, run.expected, count))
+        chunks = tqdm(chunks, desc="explain corpus", unit="part", total=mine)
+    empty: list[tuple[int, list[Quarantined]]] = []
+    with no_trace(explainer.model):  # a loader draws from torch's generator, too
+        for place, pieces in chunks:
+            explanation, bad = worker(pieces)
+            if explanation is None:
+                empty.append((place, bad))
+            else:
+                run.keep(place, explanation, bad)
+    if empty and not run.parts:
+        first = empty[0][1][0]
+        raise InputError(
+            f"not one of {sum(len(bad) for _, bad in empty)} samples could be explained",
+            expected="a corpus that fits the model",
+            got=f"sample {first.id or first.index}, {first.stage}: {first.error}: {first.reason}",
+            mend='see the first one: explain_corpus(..., on_error="raise")',
+        )
+    for place, bad in empty:
+        run.keep(place, next(iter(run)).select([]), bad)
+    return run
+
+
+class _Worker:
+    """Explains the pieces of one chunk; a piece that fails is tried in halves."""
+
+    def __init__(self, explainer: BatchExplainer, on_error: str) -> None:
+        self._explainer, self._on_error = explainer, on_error
+
+    def __call__(self, pieces: Any) -> tuple[Explanation | None, list[Quarantined]]:
+        """The table of a chunk, ``None`` where nothing could be explained, and what was bad."""
+        self._explainer.forget()
+        parts: list[Explanation] = []
+        bad: list[Quarantined] = []
+        for piece in pieces:
+            self._blame(piece.bad, bad)
+            if piece.batch is not None:
+                parts += self._explain(piece, bad)
+        return (merged(parts) if parts else None), bad
+
+    def _explain(self, piece: Piece, bad: list[Quarantined]) -> list[Explanation]:
+        batch = piece.batch or Batch()
+        try:
+            found = self._explainer(batch)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(piece.places) == 1:
+                raise
+            return [part for half in _halves(piece) for part in self._explain(half, bad)]
+        except ModalxaiError as error:
+            if not isinstance(error, InputError):
+                raise  # settings or the model, not a sample
+            return self._alone(piece, bad, error)
+        except (RuntimeError, ValueError, IndexError, KeyError, ArithmeticError) as error:
+            return self._alone(piece, bad, error)
+        finite = found.draws.isfinite().all(-1).all(0).all(0).tolist()
+        for row, fine in enumerate(finite):
+            if not fine:
+                wrong = blame(
+                    piece.places[row],
+                    batch.ids[row],
+                    "scores",
+                    "the model's scores are not finite; check its weights and this sample's values",
+                )
+                self._blame([wrong], bad)
+        kept = [row for row, fine in enumerate(finite) if fine]
+        if len(kept) < len(finite):
+            found = found.select(kept)
+        return [found] if kept else []
+
+    def _alone(self, piece: Piece, bad: list[Quarantined], error: Exception) -> list[Explanation]:
+        """One failure must not take its neighbours with it."""
+        if len(piece.places) > 1:
+            return [part for half in _halves(piece) for part in self._explain(half, bad)]
+        name = piece.batch.ids[0] if piece.batch is not None else None
+        if self._on_error == "raise":
+            raise error
+        bad.append(blame(piece.places[0], name, "explain", error))
+        return []
+
+    def _blame(self, found: list[Quarantined], bad: list[Quarantined]) -> None:
+        if found and self._on_error == "raise":
+            first = found[0]
+            raise InputError(
+                f"sample {first.id or first.index}: {first.stage} failed",
+                expected="a sample that can be explained",
+                got=f"{first.error}: {first.reason}",
+                mend='mend or drop it, or go on without it: on_error="quarantine"',
+            )
+        bad += found
+
+
+def _halves(piece: Piece) -> list[Piece]:
+    """The two halves of a batch, each with its rows only."""
+    batch = piece.batch or Batch()
+    middle = len(piece.places) // 2
+    cuts = (slice(None, middle), slice(middle, None))
+    return [Piece(_rows(batch, cut), piece.places[cut]) for cut in cuts]
+
+
+def _rows(batch: Batch, cut: slice) -> Batch:
+    """Some rows of a batch: of its tensors, its columns and its ids."""
+
+    def of(leaf: Any) -> Any:
+        return leaf[cut] if isinstance(leaf, Tensor) else leaf
+
+    part = Batch({key: pytree.tree_map(of, value) for key, value in batch.items()})
+    if "columns" in batch:
+        part["columns"] = {name: values[cut] for name, values in batch["columns"].items()}
+    part["ids"] = tuple(batch["ids"])[cut]
+    return part
