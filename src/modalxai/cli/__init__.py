@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from modalxai.cli import convert, datasets, plugins, recipes
+from modalxai.cli import convert, datasets, explaining, plugins, recipes
 from modalxai.cli.root import app
 
 __all__ = ["app"]
 
 app.command()(recipes.demo)
+app.command()(explaining.explain)
+app.command()(explaining.report)
 app.command()(recipes.recipe)
 app.command()(convert.convert)
 app.add_typer(plugins.app, name="plugins")

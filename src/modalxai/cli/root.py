@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from modalxai.errors import ModalxaiError
+from modalxai.errors import InputError, ModalxaiError
 
 
 class Plain(TyperGroup):
@@ -48,3 +48,19 @@ def main(
     ] = False,
 ) -> None:
     """Hold the options of the command itself."""
+
+
+def usable(device: str) -> str:
+    """A device's name, or an `InputError` where there is no such device."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"the device {device!r} cannot be used",
+            expected="cpu, or a device of this machine: cuda, cuda:1, mps, ...",
+            got=str(error).splitlines()[0],
+            mend="leave --device out for the CPU",
+        ) from error
+    return device

@@ -99,7 +99,7 @@ class Indexed:
 
     def _pieces(self, places: range) -> Iterable[Piece]:
         loader: DataLoader[Any] = DataLoader(
-            Subset(Guarded(self._data), places),
+            Subset(Guarded(self._data, self.ids), places),
             batch_size=self._batch_size,
             num_workers=self._workers,
             collate_fn=partial(collate_good, self._collate),
@@ -141,15 +141,15 @@ class Stream:
 class Guarded(Dataset[Any]):
     """A dataset whose samples come with their place; an error is handed on as a value."""
 
-    def __init__(self, data: Any) -> None:
-        self._data = data
+    def __init__(self, data: Any, ids: list[str] | None) -> None:
+        self._data, self._ids = data, ids
 
     def __getitem__(self, place: int) -> tuple[int, Any]:
         """The place, and the sample, or what was wrong with it."""
         try:
             sample = self._data[place]
         except Exception as error:
-            return place, blame(place, None, "read", error)
+            return place, blame(place, self._ids and self._ids[place], "read", error)
         if isinstance(sample, dict) and sample.get("id") is None:
             sample = {**sample, "id": f"#{place}"}
         return place, sample

@@ -50,7 +50,7 @@ def check(
     """
     kind = name.casefold()
     if kind == "manifest":
-        corpus = ManifestCorpus(Path(folder), **_named(columns))
+        corpus = ManifestCorpus(Path(folder), **named_columns(columns))
         return corpus.check() if audio else corpus.report
     if kind not in CORPORA or columns:
         raise InputError(
@@ -62,7 +62,14 @@ def check(
     return CORPORA[kind](Path(folder), audio).check()
 
 
-def _named(columns: Sequence[str]) -> dict[str, Any]:
+def named_columns(columns: Sequence[str]) -> dict[str, Any]:
+    """``["audio=path", "id="]`` as arguments of `ManifestCorpus`.
+
+    Raises
+    ------
+    InputError
+        A part that a manifest does not have, or one named twice.
+    """
     named: dict[str, Any] = {}
     for given in columns:
         part, sign, column = given.partition("=")
