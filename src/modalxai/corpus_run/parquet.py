@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from modalxai import storage
 from modalxai.attribution import Explanation
@@ -53,12 +54,8 @@ def write(path: Path, explanation: Explanation) -> None:
     for name, values in explanation.columns.items():
         arrays[name], as_json = _column(arrow, name, values)
         coded += [name] * as_json
-    arrays["predicted"] = arrow.array(_winners(explanation), arrow.string())
-    evidence = explanation.shapley()
-    totals = evidence.totals.cpu().double().numpy()
-    for k, label in enumerate(evidence.labels):
-        for m, modality in enumerate(evidence.modalities):
-            arrays[f"evidence/{label.name}/{modality}"] = arrow.array(totals[:, k, m])
+    arrays["predicted"] = arrow.array(winners(explanation), arrow.string())
+    arrays |= {name: arrow.array(found) for name, found in evidence(explanation).items()}
     tensors = {
         "scores": explanation.draws.permute(2, 0, 1, 3).flatten(1),
         "present": explanation.present,
@@ -144,7 +141,18 @@ def _opened(path: Path, how: str) -> Any:
         ) from error
 
 
-def _winners(explanation: Explanation) -> list[str | None]:
+def evidence(explanation: Explanation) -> dict[str, NDArray[np.float64]]:
+    """Exact Shapley values [N] by ``evidence/<label>/<modality>``."""
+    found = explanation.shapley()
+    totals = found.totals.cpu().double().numpy()
+    return {
+        f"evidence/{label.name}/{modality}": totals[:, k, m]
+        for k, label in enumerate(found.labels)
+        for m, modality in enumerate(found.modalities)
+    }
+
+
+def winners(explanation: Explanation) -> list[str | None]:
     """The categorical label with the highest score of each sample, None without such labels."""
     chosen = columns(explanation.labels, "categorical")
     if not chosen:

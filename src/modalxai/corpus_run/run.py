@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
-from modalxai.attribution import Explanation
 from modalxai.corpus_run import parquet
 from modalxai.corpus_run.folder import CorpusRun, Quarantined
 from modalxai.corpus_run.identity import identity
 from modalxai.corpus_run.processes import share
-from modalxai.corpus_run.reading import Piece, blame, reader
-from modalxai.errors import InputError, ModalxaiError
+from modalxai.corpus_run.reading import reader
+from modalxai.corpus_run.worker import Worker
+from modalxai.errors import InputError
 from modalxai.games import Background, Data, Draws
-from modalxai.games.run import BatchExplainer, merged
+from modalxai.games.run import BatchExplainer
 from modalxai.trace import no_trace
-from modalxai.types import Batch
 
 
 def explain_corpus(
@@ -122,7 +119,7 @@ def explain_corpus(
         "chunk": chunk,
     }
     run = CorpusRun.begin(out, identity(explainer.model, settings, source.samples, source.ids))
-    worker = _Worker(explainer, on_error)
+    worker = Worker(explainer, on_error)
     chunks = source.chunks(lambda one: one % count == number and not run.done(one))
     if progress:
         from tqdm import tqdm
@@ -148,93 +145,3 @@ def explain_corpus(
     for place, bad in empty:
         run.keep(place, next(iter(run)).select([]), bad)
     return run
-
-
-class _Worker:
-    """Explains the pieces of one chunk; a piece that fails is tried in halves."""
-
-    def __init__(self, explainer: BatchExplainer, on_error: str) -> None:
-        self._explainer, self._on_error = explainer, on_error
-
-    def __call__(self, pieces: Any) -> tuple[Explanation | None, list[Quarantined]]:
-        """The table of a chunk, ``None`` where nothing could be explained, and what was bad."""
-        self._explainer.forget()
-        parts: list[Explanation] = []
-        bad: list[Quarantined] = []
-        for piece in pieces:
-            self._blame(piece.bad, bad)
-            if piece.batch is not None:
-                parts += self._explain(piece, bad)
-        return (merged(parts) if parts else None), bad
-
-    def _explain(self, piece: Piece, bad: list[Quarantined]) -> list[Explanation]:
-        batch = piece.batch or Batch()
-        try:
-            found = self._explainer(batch)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(piece.places) == 1:
-                raise
-            return [part for half in _halves(piece) for part in self._explain(half, bad)]
-        except ModalxaiError as error:
-            if not isinstance(error, InputError):
-                raise  # settings or the model, not a sample
-            return self._alone(piece, bad, error)
-        except (RuntimeError, ValueError, IndexError, KeyError, ArithmeticError) as error:
-            return self._alone(piece, bad, error)
-        finite = found.draws.isfinite().all(-1).all(0).all(0).tolist()
-        for row, fine in enumerate(finite):
-            if not fine:
-                wrong = blame(
-                    piece.places[row],
-                    batch.ids[row],
-                    "scores",
-                    "the model's scores are not finite; check its weights and this sample's values",
-                )
-                self._blame([wrong], bad)
-        kept = [row for row, fine in enumerate(finite) if fine]
-        if len(kept) < len(finite):
-            found = found.select(kept)
-        return [found] if kept else []
-
-    def _alone(self, piece: Piece, bad: list[Quarantined], error: Exception) -> list[Explanation]:
-        """One failure must not take its neighbours with it."""
-        if len(piece.places) > 1:
-            return [part for half in _halves(piece) for part in self._explain(half, bad)]
-        name = piece.batch.ids[0] if piece.batch is not None else None
-        if self._on_error == "raise":
-            raise error
-        bad.append(blame(piece.places[0], name, "explain", error))
-        return []
-
-    def _blame(self, found: list[Quarantined], bad: list[Quarantined]) -> None:
-        if found and self._on_error == "raise":
-            first = found[0]
-            raise InputError(
-                f"sample {first.id or first.index}: {first.stage} failed",
-                expected="a sample that can be explained",
-                got=f"{first.error}: {first.reason}",
-                mend='mend or drop it, or go on without it: on_error="quarantine"',
-            )
-        bad += found
-
-
-def _halves(piece: Piece) -> list[Piece]:
-    """The two halves of a batch, each with its rows only."""
-    batch = piece.batch or Batch()
-    middle = len(piece.places) // 2
-    cuts = (slice(None, middle), slice(middle, None))
-    return [Piece(_rows(batch, cut), piece.places[cut]) for cut in cuts]
-
-
-def _rows(batch: Batch, cut: slice) -> Batch:
-    """Some rows of a batch: of its tensors, its columns and its ids."""
-
-    def of(leaf: Any) -> Any:
-        return leaf[cut] if isinstance(leaf, Tensor) else leaf
-
-    part = Batch({key: pytree.tree_map(of, value) for key, value in batch.items()})
-    if "columns" in batch:
-        part["columns"] = {name: values[cut] for name, values in batch["columns"].items()}
-    part["ids"] = tuple(batch["ids"])[cut]
-    return part

@@ -245,7 +245,7 @@ class ManifestCorpus(Corpus):
         value = row.cells.get("audio")
         if self._fetch is not None and "audio" in row.cells and isinstance(row, _Listed):
             value = self._fetch(row.number)
-        return {"audio": _heard(value)}
+        return {"audio": heard(value)}
 
 
 def _emotions(row: Row) -> list[str]:
@@ -268,7 +268,7 @@ def _untold(place: str, name: str, expected: str, got: object) -> InputError:
     )
 
 
-def _heard(value: Any) -> Audio | None:
+def heard(value: Any) -> Audio | None:
     """Sound as Hugging Face stores it: samples and rate, or a file's bytes, or its path."""
     given = value if isinstance(value, Mapping) else {}
     if isinstance(value, bytes) or given.get("bytes") is not None:
