@@ -12,6 +12,8 @@ from tests.support.counting import Conforms
 from modalxai import plugins, testing
 
 LEAST = 35
+FEWER = {"vectors": 28}
+"""It removes no units, so that checks of removals are skipped."""
 ANALYSER = "its analyser is code of its user's, and never saved: give it to from_pretrained again"
 EXPECTED: dict[str, dict[str, str]] = {
     "hanbert: morphemes": {
@@ -28,7 +30,7 @@ def test_every_built_in_is_among_them() -> None:
 @pytest.mark.parametrize("name", tiny.ENCODERS)
 def test_it_conforms(name: str, conforms: Conforms) -> None:
     report = testing.check_encoder(tiny.encoder(name), tiny.raws(name), expected=EXPECTED.get(name))
-    conforms(report, LEAST)
+    conforms(report, FEWER.get(name, LEAST))
 
 
 @pytest.mark.parametrize("check", testing.encoder_checks(), ids=str)

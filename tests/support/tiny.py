@@ -20,6 +20,9 @@ from modalxai.testing import examples
 RECORDINGS = examples.recordings()
 TEXTS = examples.texts()
 LATIN = examples.latin_texts()
+VECTORS = tuple(
+    torch.randn(length, 3, generator=torch.Generator().manual_seed(length)) for length in (5, 9, 2)
+)
 WAVEFORM: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -204,6 +207,7 @@ ENCODERS: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
         lambda: _loaded("transformers-text", _electra, layers="weighted", trainable=1),
         TEXTS,
     ),
+    "vectors": (lambda: encoders.VectorEncoder(3), VECTORS),
     "wav2vec2": (_group, RECORDINGS),
     "wav2vec2: layer norm": (lambda: _loaded("wav2vec2", _layer), RECORDINGS),
     "wav2vec2: frozen": (lambda: _group(trainable="none", layers="weighted"), RECORDINGS),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modalxai.encoders.shortening import shorten
     from modalxai.encoders.speecht5 import SpeechT5SpeechEncoder, SpeechT5TextEncoder
     from modalxai.encoders.text import DistilBertEncoder, TransformersTextEncoder
+    from modalxai.encoders.vectors import VectorEncoder
     from modalxai.encoders.wav2vec2 import Wav2Vec2Encoder
     from modalxai.encoders.waveform_cnn import WaveformCnnEncoder
 
@@ -35,10 +36,14 @@ _NAMES = {
     "SpeechT5SpeechEncoder": "modalxai.encoders.speecht5",
     "SpeechT5TextEncoder": "modalxai.encoders.speecht5",
     "TransformersTextEncoder": "modalxai.encoders.text",
+    "VectorEncoder": "modalxai.encoders.vectors",
     "Wav2Vec2Encoder": "modalxai.encoders.wav2vec2",
     "WaveformCnnEncoder": "modalxai.encoders.waveform_cnn",
     "shorten": "modalxai.encoders.shortening",
 }
+
+modalxai_api = 1
+"""See `modalxai.plugins.API`."""
 
 __all__ = [
     "BiosignalEncoder",
@@ -55,6 +60,7 @@ __all__ = [
     "SpeechT5SpeechEncoder",
     "SpeechT5TextEncoder",
     "TransformersTextEncoder",
+    "VectorEncoder",
     "Wav2Vec2Encoder",
     "WaveformCnnEncoder",
     "shorten",
