@@ -75,7 +75,8 @@ class VectorCollate:
                 got=f"{type(raw).__name__} {list(shape)}",
                 mend="give the encoder's dim, or None where the vectors are missing",
             )
-        if not bool(row.isfinite().all()):
+        # A sum is several times cheaper than a look at each number, and finite only if all are.
+        if not bool(row.sum(dtype=torch.float64).isfinite()):
             raise InputError(
                 "vectors that are not finite",
                 expected="finite numbers",
@@ -142,9 +143,11 @@ class VectorEncoder(Pretrained):
         """
         values = inputs["vectors"].to(self.get_buffer("like").dtype)
         mask = masking.from_lengths(inputs["length"], values.shape[1])
+        if values.requires_grad:  # padding is zero already, but nothing may learn from it
+            values = masking.blank(values, mask)
         start = torch.arange(values.shape[1], device=values.device, dtype=torch.float32)
         step = 1.0 if self.rate is None else 1 / self.rate
         start = (start * step).expand(len(values), -1)
         end = torch.where(mask, start + step, start)
         spans = Spans(start, end, "index" if self.rate is None else "seconds")
-        return Features(masking.blank(values, mask), mask, spans)
+        return Features(values, mask, spans)
