@@ -155,7 +155,7 @@ def two_channels(rule: Rule, by: str, scale: str, voice: str, cells: Rule) -> di
 @pytest.mark.parametrize("voice", ["babble", "words"])
 @pytest.mark.parametrize("by", ["predicted", "true"])
 def test_two_channels_come_out_to_the_last_bit(by, voice, scale) -> None:
-    rules = [(made(), None) for name, made in FAMILIES.items() if not made().signals]
+    rules = [(made(), None) for made in FAMILIES.values() if made().given.ndim == 3]
     for rule, on in [*rules, (additive(0.4, 2), conflict())]:
         exact = two_channels(rule, by, scale, voice, on or rule)
         for k, row in enumerate(gold(rule, by, scale, on=on, voice=voice).values()):

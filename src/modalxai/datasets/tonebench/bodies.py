@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalxai.datasets.tonebench.biosignals import STATES
-from modalxai.datasets.tonebench.rule import Rule
+from modalxai.datasets.tonebench.rule import Rule, check_noise
 from modalxai.errors import InputError
 
 
@@ -118,26 +118,41 @@ def bio() -> Rule:
     )
 
 
+def body(*, epsilon: float = 0.1) -> Rule:
+    """BIO of three channels: a bump in the skin conductance decides, else voice and words do.
+
+    Fear where the skin answers, whatever else; surprise where it does not and the tone is excited;
+    joy and anger by the words where neither has anything to say. Every cell has one right label,
+    far ahead of the others, which `bio` has not; cells of fear occur half as often.
+    """
+    labels = ("fear", "surprise", "joy", "anger")
+    calm = np.array([[2, 1], [3, 1]])  # praise and blame by weary and excited
+    table = np.stack([calm, np.zeros_like(calm)], axis=-1)
+    weights = np.broadcast_to(np.array([2, 1]), table.shape).copy()
+    return Rule(
+        "BIO",
+        ("praise", "blame"),
+        ("weary", "excited"),
+        labels,
+        (1 - check_noise(epsilon)) * np.eye(len(labels))[table] + epsilon / len(labels),
+        weights,
+        {"eda": STATES["eda"]},
+    )
+
+
 def parity(*, epsilon: float = 0.1) -> Rule:
     """PARITY: joy where an odd number holds of praise, an excited tone and a bump; else anger.
 
     No channel tells anything alone, nor do any two: all is interaction of order three, each of
     three channels has a true share of a third, and no late fusion can learn it.
     """
-    if not 0 < epsilon < 1:
-        raise InputError(
-            "label noise outside its range",
-            expected="above 0, so that log-probabilities are finite, and below 1",
-            got=repr(epsilon),
-            mend="0.1 is a good choice",
-        )
     odd: NDArray[np.int64] = np.indices((2, 2, 2)).sum(0) % 2
     return Rule(
         "PARITY",
         ("blame", "praise"),
         ("flat", "excited"),
         ("anger", "joy"),
-        (1 - epsilon) * np.eye(2)[odd] + epsilon / 2,
+        (1 - check_noise(epsilon)) * np.eye(2)[odd] + epsilon / 2,
         np.ones((2, 2, 2), dtype=np.int64),
         {"eda": STATES["eda"]},
     )

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from modalxai.audio import seed_for
 from modalxai.biosignals import Series
-from modalxai.datasets.tonebench import biosignals, phones
+from modalxai.datasets.tonebench import biosignals
 from modalxai.datasets.tonebench.gold import Voice
 from modalxai.datasets.tonebench.lexicon import lexicon
+from modalxai.datasets.tonebench.marks import MARKS
+from modalxai.datasets.tonebench.recordings import Manner, Recording, spoken
 from modalxai.datasets.tonebench.rule import Rule
-from modalxai.datasets.tonebench.synthesis import SAMPLE_RATE, speak
 from modalxai.datasets.tonebench.voices import TONES, Speaker
 from modalxai.errors import InputError
-from modalxai.types import Audio
 
 _LABEL, _TEXT, _BABBLE, _VOICE, _BODY = range(5)
 """Draws of one sample. Each has its own seed, so that none of them can tell about another; signals
 of the body come last, one draw each."""
+_MARK, _TONED = 32, 33
 LONGEST = 36
 """Samples of a block, where the weights of a rule ask for more."""
 
@@ -39,6 +39,11 @@ class ToneBench(Dataset[dict[str, Any]]):
     Where the rule has signals of the body, each sample holds them raw under ``"biosignals"``, as
     the readers of KEMDy do: `modalxai.biosignals.Series` by name, 20 seconds around the utterance.
     A column such as ``"eda_state"`` says what was planted in each.
+
+    Where the rule has marks, ``"mark"`` names the sample's own; where it has words, ``"said"`` is
+    the place of the word that bears the content, in the transcript, and ``"toned"`` the place of
+    the spoken word that bears the tone. In both cases ``"where"`` holds, by modality, from where to
+    where the decisive part lies: characters of the text, seconds of the audio.
 
     Parameters
     ----------
@@ -59,6 +64,8 @@ class ToneBench(Dataset[dict[str, Any]]):
         is the only channel of content. The truth of every family but TONE and NULL demands it: an
         audio encoder that can read words would be given a share of the content, and rightly so.
         ``"words"``: the voice says the transcript, and audio carries content too.
+        ``"espeak-ng"`` and ``"espeak-ng-words"``: the same two, spoken by the program of that name,
+        which must be installed; give it clips of 2 seconds or more. Its babble is made of letters.
     clip_seconds
         Length of every clip, whatever is said in it.
     soft
@@ -67,6 +74,9 @@ class ToneBench(Dataset[dict[str, Any]]):
     cache
         Keep every waveform once made (4 bytes per sample point: 77 kB for 1.2 s), and every signal
         of the body (22 kB).
+    even
+        Take words of the same lengths for every content (`lexicon.EVEN`), so that no text tells by
+        its length what is said.
 
     Raises
     ------
@@ -94,6 +104,7 @@ class ToneBench(Dataset[dict[str, Any]]):
         clip_seconds: float = 1.2,
         soft: bool = False,
         cache: bool = False,
+        even: bool = False,
     ) -> None:
         self.rule = rule
         self.n = _whole("number of samples", n)
@@ -103,10 +114,8 @@ class ToneBench(Dataset[dict[str, Any]]):
         self.voice = voice
         self.clip_seconds = clip_seconds
         self.soft = soft
-        self._lexicon = lexicon(language, rule.contents)
-        self._made: dict[int, tuple[Audio, tuple[tuple[float, float], ...]]] | None = (
-            {} if cache else None
-        )
+        self._lexicon = lexicon(language, rule.contents, even)
+        self._made: dict[int, Recording] | None = {} if cache else None
         self._felt: dict[int, dict[str, Series]] | None = {} if cache else None
         self._check()
         self._until = rule.weights.ravel().cumsum()
@@ -115,7 +124,12 @@ class ToneBench(Dataset[dict[str, Any]]):
     def _check(self) -> None:
         names = [speaker.name for speaker in self.speakers]
         for wrong, ok, expected, got in (
-            ("unknown voice", self.voice in ("babble", "words"), "'babble' or 'words'", self.voice),
+            (
+                "unknown voice",
+                self.voice in get_args(Voice),
+                f"one of {get_args(Voice)}",
+                self.voice,
+            ),
             (
                 "a clip that is too short or endless",
                 0.4 <= self.clip_seconds < math.inf,
@@ -133,6 +147,12 @@ class ToneBench(Dataset[dict[str, Any]]):
                 set(self.rule.tones) <= set(TONES),
                 f"some of {list(TONES)}",
                 self.rule.tones,
+            ),
+            (
+                "a mark that cannot be made",
+                set(self.rule.marks) <= set(MARKS),
+                f"some of {MARKS}",
+                self.rule.marks,
             ),
             (
                 "a signal that no body makes",
@@ -154,12 +174,20 @@ class ToneBench(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.row(index)
-        audio, times = self._spoken(index, row)
+        recording = self._spoken(index, row)
         words = row["text"].rstrip(".").split()
-        row["audio"] = audio
+        row["audio"] = recording.audio
         row["words"] = tuple(
-            (word, start, end) for word, (start, end) in zip(words, times, strict=True)
+            (word, start, end) for word, (start, end) in zip(words, recording.words, strict=True)
         )
+        if self.rule.words:
+            start = sum(len(word) + 1 for word in words[: row["said"]])
+            row["where"] = {
+                "text": (start, start + len(words[row["said"]])),
+                "audio": recording.words[row["toned"]],
+            }
+        elif self.rule.marks:
+            row["where"] = {} if recording.mark is None else {"audio": recording.mark}
         if self.rule.signals:
             row["biosignals"] = self._recorded(index, row)
         return row
@@ -177,13 +205,24 @@ class ToneBench(Dataset[dict[str, Any]]):
             raise IndexError(f"sample {index} of {self.n}")
         block, within = divmod(place, self._block)
         cell = self._cell(block, within)
-        content, tone, *body = cell
+        states = {
+            factor: names[at]
+            for (factor, names), at in zip(self.rule.factors.items(), cell, strict=True)
+        }
         speaker = self.speakers[block % len(self.speakers)]
         name = f"{self.rule.family.lower()}-{speaker.name}-{place:05d}"
         given = self.rule.given[cell]
         drawn = int(self._generator(name, _LABEL).choice(len(given), p=given))
         labels = self.rule.labels
-        words = self._lexicon.sentence(self.rule.contents[content], self._generator(name, _TEXT))
+        writer = self._generator(name, _TEXT)
+        further: dict[str, Any] = {}
+        if count := self.rule.words:
+            words, further["said"] = self._lexicon.among(states["content"], count, writer)
+            further["toned"] = int(self._generator(name, _TONED).integers(count))
+        else:
+            words = self._lexicon.sentence(states["content"], writer)
+        if self.rule.marks:
+            further["mark"] = states["mark"]
         return {
             "id": name,
             "text": " ".join(words) + ".",
@@ -191,14 +230,12 @@ class ToneBench(Dataset[dict[str, Any]]):
                 dict(zip(labels, given.tolist(), strict=True)) if self.soft else {labels[drawn]: 1}
             ),
             "speaker": speaker.name,
-            "content": self.rule.contents[content],
-            "tone": self.rule.tones[tone],
+            "content": states["content"],
+            "tone": states["tone"],
             "family": self.rule.family,
             "rule_label": labels[int(self.rule.winners[cell])],
-            **{
-                f"{signal}_state": states[at]
-                for (signal, states), at in zip(self.rule.signals.items(), body, strict=True)
-            },
+            **{f"{signal}_state": states[signal] for signal in self.rule.signals},
+            **further,
         }
 
     def column(self, name: str) -> list[Any]:
@@ -247,27 +284,22 @@ class ToneBench(Dataset[dict[str, Any]]):
             self._felt[place] = made
         return dict(made)
 
-    def _spoken(
-        self, index: int, row: dict[str, Any]
-    ) -> tuple[Audio, tuple[tuple[float, float], ...]]:
+    def _spoken(self, index: int, row: dict[str, Any]) -> Recording:
         place = index % self.n
         if self._made is not None and place in self._made:
             return self._made[place]
-        name, words = row["id"], row["text"].rstrip(".").split()
-        spellings = [phones.spell(word) for word in words]
-        if self.voice == "babble":
-            babbler = self._generator(name, _BABBLE)
-            patterns = [phones.spell(str(babbler.choice(self._lexicon.words))) for _ in words]
-            spellings = [phones.babble(pattern, babbler) for pattern in patterns]
-        generator = self._generator(name, _VOICE)
-        spoken = speak(
-            [phones.sounds(spelling) for spelling in spellings],
-            TONES[row["tone"]].jittered(generator),
+        name = row["id"]
+        made = spoken(
+            row["text"].rstrip(".").split(),
+            row["tone"],
             next(speaker for speaker in self.speakers if speaker.name == row["speaker"]),
-            generator,
-            self.clip_seconds,
+            Manner(self.voice, self.language, self.clip_seconds, self._lexicon.words),
+            babbler=self._generator(name, _BABBLE),
+            generator=self._generator(name, _VOICE),
+            accent=row.get("toned"),
         )
-        made = Audio(torch.from_numpy(spoken.waveform), SAMPLE_RATE), spoken.words
+        if self.rule.marks:
+            made = made.marked(row["mark"], self._generator(name, _MARK))
         if self._made is not None:
             self._made[place] = made
         return made

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from modalxai.datasets.tonebench.bodies import bio, parity
 from modalxai.datasets.tonebench.lexicon import CONTENTS
-from modalxai.datasets.tonebench.rule import Rule
+from modalxai.datasets.tonebench.marks import MARKS
+from modalxai.datasets.tonebench.rule import Rule, check_noise
 from modalxai.datasets.tonebench.voices import TONES
 from modalxai.errors import InputError
 
@@ -36,6 +36,18 @@ def content(size: int = 6, *, epsilon: float = EPSILON) -> Rule:
 def xor(size: int = 4, *, epsilon: float = EPSILON) -> Rule:
     """XOR: label = (tone + content) mod size. Neither tells anything alone; shares are 50/50."""
     return _decided("XOR", size, lambda content, voice: (content + voice) % size, epsilon)
+
+
+def agreement(size: int = 3, *, epsilon: float = EPSILON) -> Rule:
+    """AND: joy where content and tone agree, anger elsewhere.
+
+    Cells that agree occur ``size - 1`` times as often as others, so that both labels are equally
+    frequent and neither channel tells anything alone: shares are 50/50, all of it interaction. Of
+    two contents it is XOR.
+    """
+    names, agree = ("anger", "joy"), np.eye(_checked(size), dtype=np.int64)
+    rule = _table("AND", CONTENTS[:size], tuple(TONES)[:size], names, agree, epsilon)
+    return replace(rule, weights=1 + (size - 2) * agree)
 
 
 def redundant(size: int = 4, *, epsilon: float = EPSILON) -> Rule:
@@ -184,21 +196,48 @@ def emotions(*, epsilon: float = EPSILON) -> Rule:
     return _table("EMOTIONS", CONTENTS[:5], tones, EMOTIONS, table, epsilon)
 
 
-FAMILIES: dict[str, Callable[[], Rule]] = {
-    "TONE": tone,
-    "CONTENT": content,
-    "SUM": additive,
-    "XOR": xor,
-    "REDUND": redundant,
-    "PERCLASS": per_class,
-    "SARC": sarcasm,
-    "CONFLICT": conflict,
-    "NULL": null,
-    "EMOTIONS": emotions,
-    "BIO": bio,
-    "PARITY": parity,
-}
-"""Every family by name, each callable without arguments."""
+def spurious(*, epsilon: float = EPSILON) -> Rule:
+    """SPUR: a fault of the recording gives the label away: a click, a silence, or neither.
+
+    Words and tone tell nothing, as in a corpus whose classes were recorded in different rooms. The
+    text's true share is exactly 0; the audio's map must point at the mark, which is at a random
+    moment of the speech (the samples' ``where``), and not at the voice.
+    """
+    check_noise(epsilon)
+    size = 2
+    given = (1 - epsilon) * np.eye(len(MARKS)) + epsilon / len(MARKS)
+    cells = (size, size, len(MARKS))
+    return Rule(
+        "SPUR",
+        CONTENTS[:size],
+        tuple(TONES)[:size],
+        ("anger", "joy", "neutral"),
+        np.broadcast_to(given, (*cells, len(MARKS))).copy(),
+        np.ones(cells, dtype=np.int64),
+        marks=MARKS,
+    )
+
+
+def local(words: int = 4, *, epsilon: float = EPSILON) -> Rule:
+    """LOCAL: one word of the text and one word's length of the voice decide, among fillers.
+
+    Four labels are two questions: praise or blame, which one word of the transcript answers, and
+    excited or weary, which the voice answers while it says one word, flat before and after. The
+    two are drawn at places of their own, see the samples' ``where``. Evidence is exactly additive
+    on clr: ``P(label | content, tone)`` is a product.
+
+    Parameters
+    ----------
+    words
+        Of every utterance.
+    """
+    check_noise(epsilon)
+    own = (1 - epsilon) * np.eye(2) + epsilon / 2
+    given = np.einsum("ci,aj->caij", own, own).reshape(2, 2, 4)
+    labels = ("joy", "sadness", "anger", "fear")
+    ones = np.ones((2, 2), dtype=np.int64)
+    tones = ("excited", "weary")
+    return Rule("LOCAL", ("praise", "blame"), tones, labels, given, ones, words=words)
 
 
 def _decided(family: str, size: int, rule: Callable[[int, int], int], epsilon: float) -> Rule:
@@ -214,13 +253,7 @@ def _table(
     table: NDArray[np.int64],
     epsilon: float,
 ) -> Rule:
-    if not 0 < epsilon < 1:
-        raise InputError(
-            "label noise outside its range",
-            expected="above 0, so that log-probabilities are finite, and below 1",
-            got=repr(epsilon),
-            mend="0.1 is a good choice",
-        )
+    check_noise(epsilon)
     given = (1 - epsilon) * np.eye(len(labels))[table] + epsilon / len(labels)
     ones = np.ones(table.shape, dtype=np.int64)
     return Rule(family, tuple(contents), tuple(tones), tuple(labels), given, ones)

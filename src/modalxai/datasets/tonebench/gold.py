@@ -44,15 +44,15 @@ class Truth:
     Parameters
     ----------
     share
-        By channel its magnitude share, 0..1, summing to 1: mean |phi| of the channel over mean sum
-        of |phi| (ratio of means). NaN where ``reason`` says why.
+        By channel its magnitude share, 0..1, summing to 1: mean ``|phi|`` of the channel over mean
+        sum of ``|phi|`` (ratio of means). NaN where ``reason`` says why.
     evidence
         By channel the mean signed Shapley value, on the scale.
     interaction
         Mean of all that no channel says alone; for two, v(both) - v(audio) - v(text) + v(none).
     interaction_share
-        mean |m(S)| summed over coalitions S of two channels or more, over the same of one or more,
-        m being the Moebius coefficients (Harsanyi dividends).
+        mean ``|m(S)|`` summed over coalitions S of two channels or more, over the same of one or
+        more, m being the Moebius coefficients (Harsanyi dividends).
     dividends
         By coalition of two channels or more the mean of m(S).
     frequency
@@ -237,7 +237,7 @@ def _interaction(parts: Mapping[tuple[str, ...], Array]) -> Array:
 
 
 def _check_alike(rule: Rule, other: Rule) -> None:
-    for name in ("contents", "tones", "signals", "labels"):
+    for name in ("contents", "tones", "marks", "signals", "labels"):
         if getattr(rule, name) != getattr(other, name):
             raise InputError(
                 f"two rules with different {name}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from modalxai.datasets.tonebench.rule import Array, Rule
 from modalxai.errors import InputError
 
 Scale = Literal["clr", "log-odds", "probability"]
-Voice = Literal["babble", "words"]
+Voice = Literal["babble", "words", "espeak-ng", "espeak-ng-words"]
+"""Who says what: see `ToneBench`. The last two need the program espeak-ng."""
 Removal = Literal["absent", "marginal"]
 Channels = Mapping[str, Sequence[str]]
 """By channel (a modality) the factors of the rule that it tells: ``{"text": ["content"], ...}``."""
@@ -20,17 +21,24 @@ Channels = Mapping[str, Sequence[str]]
 def channels_of(rule: Rule, voice: Voice = "babble") -> dict[str, tuple[str, ...]]:
     """The channels of a rule: audio, text, and each signal of the body for itself.
 
-    Audio tells the tone, and under ``voice="words"`` the content too; the text tells the content.
+    Audio tells the tone and the mark, and where the voice says the words the content too; the text
+    tells the content.
     """
-    if voice not in ("babble", "words"):
+    if voice not in get_args(Voice):
         raise InputError(
             "unknown voice",
-            expected="'babble' or 'words'",
+            expected=f"one of {get_args(Voice)}",
             got=repr(voice),
             mend="name the voice that the corpus was made with",
         )
-    heard = ("tone", "content") if voice == "words" else ("tone",)
+    marks = ("mark",) if rule.marks else ()
+    heard = ("tone", *marks, "content") if says_words(voice) else ("tone", *marks)
     return {"audio": heard, "text": ("content",), **{name: (name,) for name in rule.signals}}
+
+
+def says_words(voice: Voice) -> bool:
+    """Whether the voice says the transcript, so that the audio carries the content too."""
+    return voice.endswith("words")
 
 
 def posteriors(rule: Rule, voice: Voice = "babble", channels: Channels | None = None) -> Array:
@@ -139,7 +147,7 @@ def _check_lendable(rule: Rule, told: Mapping[str, Sequence[str]]) -> None:
 
 def cell_name(rule: Rule, cell: Sequence[int]) -> str:
     """A cell in words."""
-    content, tone, *body = (
+    content, tone, *further = (
         states[place] for states, place in zip(rule.factors.values(), cell, strict=True)
     )
-    return " and ".join([f"{content} in {tone}", *body])
+    return " and ".join([f"{content} in {tone}", *further])

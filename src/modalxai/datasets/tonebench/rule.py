@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,13 +14,19 @@ from modalxai.errors import InputError
 
 Array = NDArray[np.float64]
 
+GENERATOR = 1
+"""Version of what is made of a rule. A change of the sounds, words, signals or draws raises it."""
+MOST_WORDS = 8
+"""More would be too short to be heard in a clip."""
+_WORDS = f"0, or 2 to {MOST_WORDS}"
+
 
 @dataclass(frozen=True, eq=False)
 class Rule:
     """A family's truth: a table of probabilities, and how often each of its cells occurs.
 
-    A cell is one state of every factor: a content, a tone, and a state of each signal of the body,
-    if there are any.
+    A cell is one state of every factor: a content, a tone, a mark in the recording if there are
+    any, and a state of each signal of the body, if there are any.
 
     Parameters
     ----------
@@ -27,18 +35,25 @@ class Rule:
     contents, tones, labels
         Names of the C contents, A tones and K labels, all different.
     given
-        Float [C, A, ..., K]: P(label | cell), all above zero; rows sum to 1. One axis more for each
-        signal.
+        Float [C, A, ..., K]: P(label | cell), all above zero; rows sum to 1. One axis more for
+        marks, and for each signal.
     weights
         Whole numbers [C, A, ...]: how often the cell occurs, 0 for never.
     signals
         By signal of the body the names of its states, see `tonebench.biosignals.STATES`; in the
         order of their axes.
+    marks
+        Names of what a recording may be marked by, see `tonebench.marks.MARKS`; empty for none.
+    words
+        0: utterances of two or three words, all in one tone. From 2 on: of so many words, one of
+        which is the content's and one, drawn apart from it, in the tone; the others mean nothing
+        and are flat.
 
     Raises
     ------
     InputError
-        Shapes that disagree, probabilities that are none, weights that are not whole.
+        Shapes that disagree, probabilities that are none, weights that are not whole, or an
+        impossible number of words.
     """
 
     family: str
@@ -48,17 +63,20 @@ class Rule:
     given: Array
     weights: NDArray[np.int64]
     signals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+    words: int = 0
 
     def __post_init__(self) -> None:
         cells = tuple(len(states) for states in self.factors.values())
         sums = self.given.sum(-1) if self.given.ndim == len(cells) + 1 else np.zeros(0)
-        further = "".join(f", {name}" for name in self.signals)
+        further = "".join(f", {name}" for name in list(self.factors)[2:])
         for wrong, ok, expected in (
             (
                 "two names alike",
                 self._unique(),
-                "different contents, tones and labels, and states of a signal",
+                "different contents, tones, marks and labels, and states of a signal",
             ),
+            ("impossible words", self.words == 0 or 2 <= self.words <= MOST_WORDS, _WORDS),
             (
                 "given has the wrong shape",
                 self.given.shape == (*cells, len(self.labels)),
@@ -86,14 +104,15 @@ class Rule:
                 )
 
     def _unique(self) -> bool:
-        return len(self.factors) == 2 + len(self.signals) and all(
+        return len(self.factors) == 2 + bool(self.marks) + len(self.signals) and all(
             len(set(names)) == len(names) for names in (*self.factors.values(), self.labels)
         )
 
     @property
     def factors(self) -> dict[str, tuple[str, ...]]:
         """By factor the names of its states, in the order of the axes of the tables."""
-        return {"content": self.contents, "tone": self.tones, **self.signals}
+        marks = {"mark": self.marks} if self.marks else {}
+        return {"content": self.contents, "tone": self.tones, **marks, **self.signals}
 
     @property
     def joint(self) -> Array:
@@ -105,6 +124,31 @@ class Rule:
         """The label without noise [C, A, ...]; the first one where several are equally likely."""
         # Rounded, so that a tie is a tie whatever the order of the sums that made it.
         return np.asarray(self.given.round(12).argmax(-1))
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the table, the names or the generator's version.
+
+        Probabilities count to twelve decimals, so that it is the same on every machine.
+        """
+        told = {
+            "generator": GENERATOR,
+            "family": self.family,
+            "factors": {name: list(states) for name, states in self.factors.items()},
+            "labels": list(self.labels),
+            "given": [f"{chance:.12f}" for chance in self.given.ravel()],
+            "weights": self.weights.tolist(),
+            "words": self.words,
+        }
+        text = json.dumps(told, sort_keys=True, ensure_ascii=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """Cells with one right label [C, A, ...]: the likeliest leads by a factor of two."""
+        second, first = np.sort(self.given, axis=-1)[..., -2:].transpose(
+            -1, *range(self.joint.ndim)
+        )
+        return np.asarray(first >= 2 * second)
 
     def crossed(self) -> Rule:
         """The same truth with every content in every tone, equally often."""
@@ -126,6 +170,7 @@ class Rule:
             contents=permute(self.contents),
             tones=permute(self.tones),
             labels=permute(self.labels),
+            marks=permute(self.marks),
             signals={name: permute(states) for name, states in self.signals.items()},
         )
 
@@ -137,3 +182,15 @@ class Rule:
             family=f"{self.family}-unrelated",
             given=np.broadcast_to(prior, self.given.shape).copy(),
         )
+
+
+def check_noise(epsilon: float) -> float:
+    """The label noise of a rule, refused where probabilities would be 0 or mean nothing."""
+    if not 0 < epsilon < 1:
+        raise InputError(
+            "label noise outside its range",
+            expected="above 0, so that log-probabilities are finite, and below 1",
+            got=repr(epsilon),
+            mend="0.1 is a good choice",
+        )
+    return epsilon

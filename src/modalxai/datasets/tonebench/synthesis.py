@@ -56,7 +56,8 @@ class Utterance:
     words
         Start and end of every word, seconds.
     pitch
-        Hertz at every sample, [S]; held beyond the ends of the speech.
+        Hertz at every sample, [S]; held beyond the ends of the speech. NaN where the voice does
+        not tell.
     """
 
     waveform: NDArray[np.float32]
@@ -70,6 +71,7 @@ def speak(
     speaker: Speaker,
     generator: np.random.Generator,
     seconds: float = 1.2,
+    accent: tuple[int, Tone] | None = None,
 ) -> Utterance:
     """Say words in a tone of voice.
 
@@ -86,11 +88,15 @@ def speak(
         Every random choice comes from here.
     seconds
         Length of the clip.
+    accent
+        The place of one word, and the tone of that word alone. Its pitch contour runs over the
+        word; the word is as long as it would be without the accent, so that no length tells of it.
 
     Raises
     ------
     InputError
-        Nothing to say, or a rate so slow that the speech does not fit into the clip.
+        Nothing to say, an accent on no word, or a rate so slow that the speech does not fit into
+        the clip.
     """
     if not words or not all(words):
         raise InputError(
@@ -103,11 +109,27 @@ def speak(
     phones, bounds, gates = _schedule(words, tone, generator, seconds)
     place = np.linspace(0, 1, int(bounds[-1]))
     pitch = speaker.pitch * 2 ** (_contour(tone, place, generator) / 12)
-    clean = _voice(phones, bounds, pitch, tone, speaker, generator) * _gate(gates, len(pitch))
+    clean = _voice(phones, bounds, pitch, tone, speaker, generator)
+    if accent is not None:
+        which, own = accent
+        if not 0 <= which < len(gates):
+            raise InputError(
+                "an accent on a word that is not said",
+                expected=f"a place from 0 to {len(gates) - 1}",
+                got=repr(which),
+                mend="count the words from 0",
+            )
+        first, last = gates[which]
+        inside = np.clip((np.arange(len(pitch)) - first) / (last - first), 0, 1)
+        rise = speaker.pitch * 2 ** (_contour(own, inside, generator) / 12)
+        # All of it is spoken in the other tone, too, and the word is taken from there.
+        other = _voice(phones, bounds, rise, own, speaker, generator)
+        pitch[first:last], clean[first:last] = rise[first:last], other[first:last]
+    clean = clean * _gate(gates, len(pitch))
     before = int(generator.integers(EDGE, count - EDGE - len(clean) + 1))
     after = count - before - len(clean)
     return Utterance(
-        _record(np.pad(clean, (before, after)), generator),
+        record(np.pad(clean, (before, after)), generator),
         tuple(((before + a) / SAMPLE_RATE, (before + b) / SAMPLE_RATE) for a, b in gates),
         np.pad(pitch, (before, after), mode="edge"),
     )
@@ -246,8 +268,8 @@ def _gate(words: Sequence[tuple[int, int]], count: int) -> Array:
     return gate
 
 
-def _record(clean: Array, generator: np.random.Generator) -> NDArray[np.float32]:
-    """Through a microphone: a noise floor, then a gain."""
+def record(clean: Array, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Through a microphone, [S]: a noise floor 40 to 55 dB below the peak, then a gain."""
     decibels, gain = (
         generator.uniform(-55, -40),
         np.exp(generator.uniform(np.log(0.3), np.log(0.9))),

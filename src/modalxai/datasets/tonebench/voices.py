@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,18 @@ class Tone:
             breath=self.breath,
             creak=float(np.clip(self.creak * np.exp(0.1 * creak), 0, 1)),
             drawl=self.drawl * np.exp(0.05 * drawl),
+        )
+
+    def stressed(self, factor: float) -> Tone:
+        """The tone as one word alone would bear it: height, brightness and breath times a factor.
+
+        Over a whole utterance a tone has time to be heard; on one word it must be stronger.
+        """
+        return replace(
+            self,
+            level=factor * self.level,
+            tilt=factor * self.tilt,
+            breath=factor * self.breath,
         )
 
 
