@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 import torch
 from torch import nn
 
-from modalxai import masking, plugins, storage
+from modalxai import hub, masking, plugins, storage
 from modalxai.batching import Data, batches, one_batch
 from modalxai.collate import SampleCollate
 from modalxai.encoders.trainable import settle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-class EmotionModel(nn.Module):
+class EmotionModel(nn.Module, hub.HubMixin):
     """``fuse(encode(batch))``: one encoder per modality, one fusion.
 
     Parameters
@@ -336,16 +336,26 @@ class EmotionModel(nn.Module):
         return cls(encoders, fusion, modality_dropout)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
+    def from_pretrained(cls, folder: str | Path, *, revision: str | None = None) -> Self:
         """Rebuild a model that `save_pretrained` wrote; each part by the plugin that made it.
+
+        Parameters
+        ----------
+        folder
+            A folder, or ``"owner/name"`` on the Hugging Face Hub where there is no such folder;
+            see `modalxai.hub.fetch`. A ``Path`` is always a folder.
+        revision
+            Of a model on the hub: a commit, tag or branch.
 
         Raises
         ------
         CheckpointError
-            A file is missing or broken.
+            A file is missing or broken, or the hub has no such model or cannot be reached.
         PluginError
             A plugin that is not installed, named with its package and version.
         """
+        if hub.is_name(folder) and not Path(folder).exists():
+            folder = hub.fetch(str(folder), revision=revision)
         folder = Path(folder)
         record = storage.read_json(folder / "config.json")
         try:

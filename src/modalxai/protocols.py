@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, get_args, runtime_checkable
 
 from torch import Tensor
 
@@ -320,7 +320,7 @@ class Enumerated(Protocol):
 
     @property
     def enumerated(self) -> bool:
-        """Whether the draws of `value` are all there are, so that their mean has no error."""
+        """Whether the draws of `Game.value` are all there are, so that their mean has no error."""
         ...
 
 
@@ -366,6 +366,26 @@ class Attributor(Protocol):
 
     def attribute(self, game: Game, labels: Sequence[str] | None = None) -> Attribution:
         """Contributions to the named labels, or to every label for ``None``."""
+        ...
+
+
+Axiom = Literal["efficiency", "null player", "symmetry", "linearity"]
+AXIOMS: tuple[Axiom, ...] = get_args(Axiom)
+"""What an attributor may claim, of modalities.
+
+``efficiency``: totals sum to prediction - reference, and units to totals. ``null player``: what
+changes no score gets 0. ``symmetry``: what may be exchanged gets the same. ``linearity``: a sum of
+games gets the sum of what they get.
+"""
+
+
+@runtime_checkable
+class Axiomatic(Protocol):
+    """Optional: an attributor that says which axioms it keeps; `modalxai.testing` checks them."""
+
+    @property
+    def axioms(self) -> tuple[Axiom, ...]:
+        """Some of `AXIOMS`; a ``ClassVar`` will do."""
         ...
 
 

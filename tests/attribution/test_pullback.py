@@ -207,11 +207,61 @@ def test_all_labels_cost_one_pass_forward_and_one_back_each(
 
 
 def test_seven_labels_of_a_clip_and_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At real sizes all seven go in one call."""
+    """At real sizes they go in one call; the seventh is minus the sum of the other six."""
     encoders = nn.ModuleDict({"audio": VectorEncoder(4, 768), "text": VectorEncoder(4, 768)})
     fusion = ShallowFusion({"audio": 768, "text": 768}, labels(*"abcdefg"))
     model = EmotionModel(dict(encoders), fusion).eval()
     seen = calls(monkeypatch)
     sample = {"id": "u", "audio": torch.randn(149, 4), "text": torch.randn(12, 4)}
     GradCAM().attribute(model.game(sample))
-    assert seen == [7]
+    assert seen == [6]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_last_of_balanced_labels_follows_from_the_others(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pullback, "CPU_BYTES", size)
+    leaf = torch.randn(6, 50, 8)
+    raw = (leaf.requires_grad_() @ torch.randn(8, 7)).tanh().sum(1)
+    scores = raw - raw.mean(1, keepdim=True)
+    seen = calls(monkeypatch)
+    with torch.no_grad():
+        found = pullback.pull_back(scores, {"a": leaf}, lambda _, one: one.relu(), balanced=True)
+        assert sum(max(count, 1) for count in seen) == 6
+        every = pullback.pull_back(scores, {"a": leaf}, lambda _, one: one.relu())
+    torch.testing.assert_close(found["a"], every["a"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "chosen", "passes"),
+    [
+        (GradCAM(), None, 6),
+        (GradCAM(), list("gfedcba"), 6),
+        (GradCAM("probability"), None, 6),
+        (GradCAM(), list("abcdef"), 6),
+        (GradCAM("raw"), None, 7),
+        (GradCAM("log-odds"), None, 7),
+        (GradCAM("contrast"), None, 7),
+    ],
+)
+def test_a_pass_is_saved_where_all_labels_sum_to_a_constant(
+    method: GradCAM, chosen: list[str] | None, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders = nn.ModuleDict({"a": VectorEncoder(4, 8)})
+    model = EmotionModel(dict(encoders), ShallowFusion({"a": 8}, labels(*"abcdefg"))).eval()
+    game = model.game(vector_samples(3, "a"))
+    seen = calls(monkeypatch)
+    found = method.attribute(game, chosen)
+    assert seen == [passes]
+    singly = [method.attribute(game, [label.name]) for label in found.labels]
+    each = torch.cat([one.totals for one in singly], dim=1)
+    torch.testing.assert_close(found.totals, each, rtol=1e-5, atol=1e-6)
+
+
+def test_a_score_that_is_no_emotion_keeps_its_own_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a dimensional label the categorical ones alone sum to 0."""
+    game = vector_model(2).eval().game(vector_samples(4))
+    seen = calls(monkeypatch)
+    GradCAM().attribute(game)
+    assert seen == [len(MIXED)]

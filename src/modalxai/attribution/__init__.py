@@ -23,6 +23,9 @@ from modalxai.attribution.table import Explanation
 from modalxai.attribution.terms import Terms
 from modalxai.attribution.unit_shapley import UnitShapley
 
+modalxai_api = 1
+"""See `modalxai.plugins.API`."""
+
 __all__ = [
     "SCALES",
     "CaptumMethod",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from modalxai.attribution.scales import Scale
 from modalxai.attribution.table import Explanation
 from modalxai.attribution.units import Rows, joint
 from modalxai.errors import InputError
-from modalxai.protocols import Game
+from modalxai.protocols import Axiom, Game
 from modalxai.types import Attribution
 from modalxai.voice import ContentToneDivision
 
@@ -50,6 +51,8 @@ class ContentTone:
     scale, against
         See `modalxai.attribution.scales.on_scale`.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = ("efficiency",)
 
     audio: str = "audio"
     division: ContentToneDivision = field(default_factory=ContentToneDivision)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from modalxai.attribution.scales import Scale
 from modalxai.attribution.table import Explanation
-from modalxai.protocols import Game
+from modalxai.protocols import AXIOMS, Axiom, Game
 from modalxai.types import Attribution
 
 
@@ -22,6 +23,8 @@ class ModalityShapley:
     against
         With ``scale="contrast"``: ``"rival"`` or the name of a label.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = AXIOMS
 
     scale: Scale = "clr"
     against: str = "rival"
@@ -44,6 +47,8 @@ class ModalityAblation:
     against
         With ``scale="contrast"``: ``"rival"`` or the name of a label.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = ("null player", "symmetry", "linearity")
 
     scale: Scale = "clr"
     against: str = "rival"

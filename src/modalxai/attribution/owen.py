@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from modalxai.attribution.units import (
     sampled,
 )
 from modalxai.errors import InputError
-from modalxai.protocols import Game
+from modalxai.protocols import AXIOMS, Axiom, Game
 from modalxai.types import Attribution
 
 
@@ -60,6 +61,8 @@ class Owen:
     seed
         Of the sample of coalitions; a sample's own seed comes from it and the sample's id.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = AXIOMS
 
     players: Players = field(default_factory=dict)
     scale: Scale = "clr"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from modalxai.attribution.grid import OneSample, one_by_one
 from modalxai.attribution.masks import every
 from modalxai.attribution.scales import Scale
 from modalxai.attribution.units import Rows
-from modalxai.protocols import Game, Selectable
+from modalxai.protocols import Axiom, Game, Selectable
 from modalxai.types import Attribution, Labels, Provenance, select
 from modalxai.voice import Check, ProsodyDivision
 
@@ -107,6 +107,8 @@ class Prosody:
     scale, against
         See `modalxai.attribution.scales.on_scale`.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = ("efficiency",)
 
     audio: str = "audio"
     division: ProsodyDivision = field(default_factory=ProsodyDivision)

@@ -16,7 +16,9 @@ from modalxai.errors import InputError
 from modalxai.types import Label, columns
 
 Scale = Literal["clr", "contrast", "log-odds", "probability", "raw"]
+"""Name of a scale, see `on_scale`."""
 SCALES: tuple[str, ...] = get_args(Scale)
+"""All of them."""
 
 
 def on_scale(

@@ -81,7 +81,7 @@ class Explanation(CoalitionTable):
     def emap(
         self, scale: str | None = None, labels: Names = None, against: str = "rival"
     ) -> Attribution:
-        """The additive projection of Hessel & Lee (2020), `reference + totals.sum(-1)`.
+        """The additive projection of Hessel & Lee (2020), ``reference + totals.sum(-1)``.
 
         Totals are what each modality adds alone, averaged over what the others may be; the
         residual is what no additive model can say, and for two modalities the Moebius coefficient

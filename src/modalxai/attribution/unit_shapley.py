@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from modalxai.attribution.units import (
     sums_of,
 )
 from modalxai.errors import InputError
-from modalxai.protocols import Game, Joint
+from modalxai.protocols import AXIOMS, Axiom, Game, Joint
 from modalxai.types import Attribution
 
 MOST_SCORES = 1 << 25
@@ -66,6 +67,8 @@ class UnitShapley:
     seed
         Of the sample of coalitions; a sample's own seed comes from it and the sample's id.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = AXIOMS
 
     players: Players = field(default_factory=dict)
     scale: Scale = "clr"

@@ -176,7 +176,8 @@ def sampled(
 
 def sums_of(values: Tensor, sizes: Sequence[int]) -> Tensor:
     """[..., n] to [..., M]: the sums of each modality's players."""
-    return torch.stack([part.sum(-1) for part in torch.split(values, list(sizes), -1)], dim=-1)
+    parts = [part.sum(-1, keepdim=True) for part in torch.split(values, list(sizes), -1)]
+    return torch.cat([values[..., :0], *parts], dim=-1)  # of a sample without players, nothing
 
 
 def pairs_of(game: Game, names: Sequence[str], labels: int) -> dict[tuple[str, str], Tensor]:

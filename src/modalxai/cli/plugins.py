@@ -1,28 +1,39 @@
-"""``modalxai plugins``: what is installed."""
+"""``modalxai plugins``: what is installed, what it takes, and whether it keeps its promises."""
 
 from __future__ import annotations
 
-import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from tqdm import tqdm
 
 from modalxai import plugins
-from modalxai.errors import PluginError
+from modalxai.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="List and show installed parts.")
+if TYPE_CHECKING:
+    from modalxai.games import ModelGame
+
+app = typer.Typer(no_args_is_help=True, help="List, show and check installed parts.")
+
+Name = Annotated[str, typer.Argument(help="Its name in the list.")]
+Json = Annotated[bool, typer.Option("--json", help="Print json.")]
+Group = Annotated[
+    str | None, typer.Option("--group", help="encoders, fusion, ...: where a name is in several.")
+]
 
 
 @app.command("list")
-def list_plugins(
-    as_json: Annotated[bool, typer.Option("--json", help="Print json.")] = False,
-) -> None:
-    """List every installed encoder, fusion and attribution method; imports none of them."""
+def list_plugins(as_json: Json = False) -> None:
+    """List every installed encoder, fusion, attribution method, recogniser and translator.
+
+    Imports none of them, so that a broken one is listed too.
+    """
     found = [info for group in plugins.GROUPS for info in plugins.infos(group)]
     if as_json:
-        typer.echo(json.dumps([asdict(info) for info in found], indent=2))
+        typer.echo(json.dumps([asdict(info) for info in found], indent=2, ensure_ascii=False))
     else:
         width = max((len(info.name) for info in found), default=0)
         for group in plugins.GROUPS:
@@ -34,24 +45,131 @@ def list_plugins(
 
 
 @app.command("show")
-def show_plugin(name: Annotated[str, typer.Argument(help="Its name in the list.")]) -> None:
+def show_plugin(name: Name, group: Group = None, as_json: Json = False) -> None:
     """Show where a plugin comes from, what it is and which options it takes; imports it."""
-    names = {group: plugins.available(group) for group in plugins.GROUPS}
-    groups = [group for group in plugins.GROUPS if name in names[group]]
-    if not groups:
-        raise PluginError(
-            f"there is no plugin {name!r}",
-            expected="; ".join(f"{group}: {', '.join(known)}" for group, known in names.items()),
-            got=repr(name),
-            mend="use a listed name, or install the package that offers it",
+    found = [plugins.describe(one, name) for one in _groups(name, group)]
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo("\n".join(f"{key}: {value}" for key, value in asdict(one.info).items()))
+        typer.echo(f"api: {one.api}")
+        typer.echo(f"summary: {one.summary or 'none'}")
+        typer.echo(f"checkpoints: {'yes' if one.checkpoints else 'no'}")
+        for what, names in one.offers.items():
+            typer.echo(f"{what}: {', '.join(names)}")
+        typer.echo("options:" + ("" if one.options else " none"))
+        for option in one.options:
+            typer.echo(f"  {option}")
+
+
+@app.command("check")
+def check_plugin(
+    name: Name,
+    group: Group = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="A folder or name to load it from; otherwise random weights.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the plugin, name=value; as often as needed."),
+    ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", help="A check that will fail, and why: 'name of check=reason'."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a plugin, run the conformance kit on it, and say what it breaks and how to mend it.
+
+    Exit code 0: it keeps every promise. 1: it breaks one. 2: it could not be made or tried.
+    """
+    from modalxai import testing
+
+    chosen = {key: _read(value) for key, value in _pairs(options or (), "--set dim=8").items()}
+    expected = _pairs(expect or (), "--expect 'padding is zero=why'")
+    groups = _groups(name, group)
+    with tqdm(desc=name, unit="check", leave=False, disable=None) as bar:  # on a terminal only
+
+        def tell(check: str, place: int, total: int) -> None:
+            bar.total, bar.n = total, place
+            bar.set_postfix_str(check)
+
+        with testing.watched(tell):
+            reports = [
+                testing.check_plugin(
+                    one,
+                    name,
+                    checkpoint=checkpoint,
+                    options=chosen,
+                    expected=expected,
+                    game=_voices,
+                )
+                for one in groups
+            ]
+    if as_json:
+        rows = [report.to_dict() for report in reports]
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        for report in reports:
+            typer.echo(str(report))
+    if not all(report.passed for report in reports):
+        raise typer.Exit(1)
+
+
+def _groups(name: str, group: str | None) -> list[str]:
+    """The groups in which to look: the one asked for, or all that have the name."""
+    if group is not None:
+        return [plugins.inspect(group, name).group]
+    return [info.group for info in plugins.find(name)]
+
+
+def _pairs(given: Sequence[str], example: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name or name in found:
+            raise InputError(
+                "an option that cannot be read",
+                expected="name=value, each name once",
+                got=repr(text),
+                mend=f"write {example}, for example",
+            )
+        found[name] = value
+    return found
+
+
+def _read(value: str) -> Any:
+    """A json value where it is one, else the text itself."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _voices() -> ModelGame:
+    """A small random model asked about spoken samples, for attributors that edit recordings."""
+    import torch
+
+    from modalxai.datasets import tonebench
+    from modalxai.model import EmotionModel
+    from modalxai.types import labels
+
+    corpus = tonebench.ToneBench(tonebench.xor(), 3, speakers=range(3))
+    samples = [{name: corpus[row][name] for name in ("id", "audio", "text")} for row in range(3)]
+    samples[1]["text"] = None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        size: dict[str, Any] = {"dim": 8, "channels": 8, "layers": 2, "strides": (2, 2), "heads": 2}
+        encoders = {
+            "audio": plugins.create("encoders", "mel-cnn", mels=20, **size),
+            "text": plugins.create("encoders", "byte-text", dim=8, layers=1, heads=2),
+        }
+        fusion = plugins.create(
+            "fusion",
+            "shallow",
+            dims={modality: encoder.dim for modality, encoder in encoders.items()},
+            labels=labels("anger", "joy", "sadness"),
         )
-    for group in groups:
-        info = plugins.inspect(group, name)
-        typer.echo("\n".join(f"{key}: {value}" for key, value in asdict(info).items()))
-        part = plugins.load(group, name)
-        typer.echo(f"summary: {(inspect.getdoc(part) or 'none').splitlines()[0]}")
-        typer.echo("options:")
-        for option in inspect.signature(part).parameters.values():
-            default = "" if option.default is option.empty else f" = {option.default!r}"
-            kind = inspect.formatannotation(option.annotation).strip("'")  # annotations are strings
-            typer.echo(f"  {option.name}: {kind}{default}")
+        model = EmotionModel(encoders, fusion)
+    return model.game(samples)

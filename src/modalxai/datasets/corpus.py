@@ -79,7 +79,7 @@ class Corpus(Dataset[dict[str, Any]]):
         return {"audio": None if row.recording is None else sound.read(row.recording)}
 
     def _sample(self, row: Row, loaded: Mapping[str, Any]) -> dict[str, Any]:
-        cells = dict(row.cells)
+        cells = copied(row.cells)
         cells.pop("label", None)
         return {**cells, **loaded}
 
@@ -200,6 +200,13 @@ class Corpus(Dataset[dict[str, Any]]):
 
     def _present(self, present: Mapping[str, int]) -> Iterator[Count]:
         return (Count(name, number) for name, number in present.items())
+
+
+def copied(value: Any) -> Any:
+    """Dicts and lists anew, all the way down: what a reader changes must not come back."""
+    if isinstance(value, Mapping):
+        return {key: copied(one) for key, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value
 
 
 def _number(row: Row) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from modalxai import audio as sound
 from modalxai.datasets import tables
-from modalxai.datasets.corpus import Corpus, Row
+from modalxai.datasets.corpus import Corpus, Row, copied
 from modalxai.datasets.findings import CorpusReport, Count
 from modalxai.datasets.listings import FORMS, decoded, read_listing
 from modalxai.errors import InputError
@@ -230,7 +230,7 @@ class ManifestCorpus(Corpus):
         return tuple(names)
 
     def _sample(self, row: Row, loaded: Mapping[str, Any]) -> dict[str, Any]:
-        cells = dict(row.cells)
+        cells = copied(row.cells)
         label = cells.pop("label", None)
         if isinstance(label, list):
             labels = {name: int(name in label) for name in self.labels}

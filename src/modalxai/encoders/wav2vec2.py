@@ -276,7 +276,13 @@ class Wav2Vec2Encoder(WaveformRemoval, TunedEncoder):
 
         ``"learned-mask"`` leaves the waveform and marks, in ``blank``, the frames whose centre
         lies in a removed span: the convolutions see the whole clip, as in pre-training.
+
+        A clip that is all silence, by ``"silence"``, has the fewest samples that give as many
+        frames: those behind the last frame are told by nothing, and silences of one number of
+        frames are the same input, which a corpus encodes once.
         """
+        if how == "silence":
+            return self._trimmed(super().remove(inputs, units, keep, how, seed), units, keep)
         if how != LEARNED:
             return super().remove(inputs, units, keep, how, seed)
         check_offered(how, self.removals, "removal")
@@ -295,6 +301,14 @@ class Wav2Vec2Encoder(WaveformRemoval, TunedEncoder):
         at_centre = gone[:, centres.clamp(max=gone.shape[1] - 1)]
         real = masking.from_lengths(self.frames.counts(lengths), blanks.shape[1])
         return {**inputs, "blank": blanks | (at_centre & real)}
+
+    def _trimmed(self, inputs: Inputs, units: Spans, keep: Tensor) -> Inputs:
+        """Clips of which nothing is left, cut to their last frame."""
+        lengths = inputs["length"]
+        counts = self.frames.counts(lengths)
+        fewest = 2 * self.frames.offset + self.frames.field + (counts - 1) * self.frames.stride
+        left = (keep & units.mask).any(1).to(lengths.device) | inputs["waveform"].any(1)
+        return {**inputs, "length": torch.where(left | (counts == 0), lengths, fewest)}
 
     def _forward(self) -> None:
         rate = self.frames.sample_rate

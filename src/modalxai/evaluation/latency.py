@@ -53,10 +53,9 @@ class Latency:
     utterances: int
 
     def __str__(self) -> str:
-        whole = (
-            f"{1000 * self.seconds:.0f} ms per utterance (95 %: {1000 * self.slowest:.0f} ms), "
-            f"real-time factor {self.real_time_factor:.3f}"
-        )
+        whole = f"{1000 * self.seconds:.0f} ms per utterance (95 %: {1000 * self.slowest:.0f} ms)"
+        if self.real_time_factor == self.real_time_factor:  # words alone have no length
+            whole += f", real-time factor {self.real_time_factor:.3f}"
         if self.window != self.window:
             return whole
         return (

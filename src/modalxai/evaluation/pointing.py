@@ -45,6 +45,8 @@ class Localisation:
         milliseconds for seconds, else in the unit of the spans. The event is the run of those
         strongest units around the largest. It cannot be smaller than the units are.
 
+    Notes
+    -----
     All are NaN for a sample without the modality or without a true unit; AUC also where every unit
     is true.
     """

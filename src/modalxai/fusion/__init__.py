@@ -6,6 +6,9 @@ from modalxai.fusion.meta_attention import MetaAttention
 from modalxai.fusion.shallow import ShallowFusion
 from modalxai.fusion.transformer import FusionTransformer
 
+modalxai_api = 1
+"""See `modalxai.plugins.API`."""
+
 __all__ = [
     "CrossmodalTransformer",
     "FusionTransformer",

@@ -80,8 +80,8 @@ class CallableGame:
         Samples given to the function at once.
     outputs
         ``"logits"``, or ``"probabilities"``: then the logarithms of categorical columns and the
-        log-odds of binary ones are the scores, which `clr`, `contrast`, `log-odds` and
-        `probability` cannot tell from the model's own logits. ``None`` means logits, and refuses
+        log-odds of binary ones are the scores, which the scales clr, contrast, log-odds
+        and probability cannot tell from the model's own logits. ``None`` means logits, and refuses
         what looks like probabilities.
 
     Raises

@@ -15,6 +15,7 @@ from modalxai.games.removal import INDEPENDENT, JOINT
 from modalxai.types import Features
 
 Draws = int | Literal["all"]
+"""How many donors a sample has; ``"all"`` for every one there is."""
 
 
 class Lenders:

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from modalxai.games.bank import row_bytes, take
 from modalxai.games.encodings import Encodings
 from modalxai.pieces import in_pieces
 from modalxai.protocols import Fusion, Split
+from modalxai.types import Features
 
 JOIN_BYTES = 1 << 28
 """Bytes of gathered rows that one call of the fusion may read."""
@@ -78,16 +80,67 @@ def _narrow(mask: Tensor, axis: int, start: int, stop: int) -> Tensor:
 def _join(fusion: Fusion, rows: Mapping[str, Any], places: Mapping[str, Tensor]) -> Tensor:
     """Scores [N, K] of rows of the banks, in pieces."""
     first = next(iter(places.values()))
-
-    def piece(start: int, stop: int) -> Tensor:
-        chosen = {name: take(rows[name], at[start:stop]) for name, at in places.items()}
-        joined = fusion.join(chosen) if isinstance(fusion, Split) else fusion(chosen)
-        scores: Tensor = joined.scores
-        return scores.to(torch.promote_types(scores.dtype, torch.float32))
-
     size = JOIN_BYTES // max(1, sum(row_bytes(bank) for bank in rows.values()))
-    nothing = first.new_zeros(0, len(fusion.labels), dtype=torch.float32)
-    return torch.cat([nothing, *in_pieces(len(first), size, piece)])
+
+    def joined(chosen: Mapping[str, Tensor], lengths: Mapping[str, int]) -> Tensor:
+        def piece(start: int, stop: int) -> Tensor:
+            parts = {
+                name: _cut(take(rows[name], at[start:stop]), lengths.get(name))
+                for name, at in chosen.items()
+            }
+            found = fusion.join(parts) if isinstance(fusion, Split) else fusion(parts)
+            scores: Tensor = found.scores
+            return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+        nothing = first.new_zeros(0, len(fusion.labels), dtype=torch.float32)
+        count = len(next(iter(chosen.values())))
+        return torch.cat([nothing, *in_pieces(count, size, piece)])
+
+    groups = _alike(rows, places)
+    if len(groups) == 1:
+        return joined(places, groups[0][1])
+    parts = [
+        joined({name: at[group] for name, at in places.items()}, lengths)
+        for group, lengths in groups
+    ]
+    order = torch.cat([group for group, _ in groups]).argsort()
+    return torch.cat(parts)[order]
+
+
+def _alike(
+    rows: Mapping[str, Any], places: Mapping[str, Tensor]
+) -> list[tuple[Tensor, dict[str, int]]]:
+    """Which of N coalitions go together, and how long each modality's vectors are there.
+
+    To a fusion over sequences an absent modality is one vector. Beside whole recordings it would
+    be padded to their length, and cost as much. So those go together in which the same modalities
+    are one vector: as many groups whatever the recordings are. Padding changes no score.
+    """
+    first = next(iter(places.values()))
+    banks = {name: bank.mask for name, bank in rows.items() if isinstance(bank, Features)}
+    if not banks or not len(first):
+        return [(first, {})]
+    lengths = {name: _lengths(mask)[places[name]] for name, mask in banks.items()}
+    many = torch.stack([one > 1 for one in lengths.values()], dim=-1)
+    kinds, kind = torch.unique(many, dim=0, return_inverse=True)
+    groups = [(kind == which).nonzero().flatten() for which in range(len(kinds))]
+    return [
+        (group, {name: int(one[group].max()) for name, one in lengths.items()}) for group in groups
+    ]
+
+
+def _lengths(mask: Tensor) -> Tensor:
+    """Up to the last real vector of each row of [B, T], at least 1."""
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    longest: Tensor = (mask * places).amax(1).clamp(min=1)
+    return longest
+
+
+def _cut(rows: Any, length: int | None) -> Any:
+    """Features without the padding beyond a length; other rows as they are."""
+    if length is None:
+        return rows
+    return pytree.tree_map(lambda one: one[:, :length], rows)
 
 
 def _spread(place: Tensor, shape: Sequence[int]) -> Tensor:

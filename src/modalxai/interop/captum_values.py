@@ -23,13 +23,14 @@ def from_captum(values: Tensor, flat: FlatGame, attributor: str, *, exact: bool)
         )
         mx.interop.from_captum(values, flat, "shapley-values", exact=True)
 
-    `ShapleyValues`, `ShapleyValueSampling` and `FeatureAblation` score all labels at once;
-    `KernelShap` and `Lime` need a flat game of one label. Methods that follow gradients find none.
+    ``ShapleyValues``, ``ShapleyValueSampling`` and ``FeatureAblation`` score all labels at once;
+    ``KernelShap`` and ``Lime`` need a flat game of one label. Methods that follow gradients find
+    none.
 
     Parameters
     ----------
     values
-        [B, U], [B, L, U] or, as `FeatureAblation` has it, [B * L, U].
+        [B, U], [B, L, U] or, as ``FeatureAblation`` has it, [B * L, U].
     flat
         What was asked.
     attributor

@@ -79,7 +79,7 @@ def from_shap(
     Parameters
     ----------
     found
-        Values [1, U, L], or [1, U] of one label. Also what `Exact` finds with ``interactions=2``
+        Values [1, U, L], or [1, U] of one label. Also what ``Exact`` finds with ``interactions=2``
         for a flat game of one label, [1, U, U]: Shapley-Taylor interactions (STII), whose totals
         and pairs together sum to prediction - reference.
     flat

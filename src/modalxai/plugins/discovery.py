@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 GROUPS = ("encoders", "fusion", "attribution", "transcribers", "translators")
+"""Short names of the groups of entry points, ``modalxai.encoders`` and so on."""
 REGISTERED = "(registered)"
 """Stands for the package of a plugin that the running process registered."""
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from modalxai.errors import InputError, ModalxaiError, PluginError
+from modalxai.plugins.api import check_api
+from modalxai.plugins.description import Description, describe
 from modalxai.plugins.discovery import GROUPS, REGISTERED, PluginInfo, Scan, installed, scan
 from modalxai.plugins.options import check_options
 
@@ -88,8 +90,9 @@ class Registry:
         Raises
         ------
         PluginError
-            The name is unknown or claimed twice, or the plugin's module cannot be imported; the
-            original error is its cause.
+            The name is unknown or claimed twice; the plugin's module cannot be imported, then the
+            original error is its cause; or it was written for a version of the protocol that this
+            modalxai does not know, see `modalxai.plugins.API`.
         """
         info = self.inspect(group, name)
         if info in self._registered:
@@ -115,8 +118,45 @@ class Registry:
                 got=type(found).__name__,
                 mend=f"update {info.package}, or report it to its author",
             )
+        check_api(group, name, info.package, found)
         made: Callable[..., Any] = found
         return made
+
+    def describe(self, group: str, name: str) -> Description:
+        """What a plugin is and takes; imports it.
+
+        Raises
+        ------
+        PluginError
+            See `load`.
+        """
+        info, found = self.inspect(group, name), self.load(group, name)
+        return describe(info, check_api(group, name, info.package, found), found)
+
+    def find(self, name: str) -> tuple[PluginInfo, ...]:
+        """The plugins of that name, at most one in each group; imports nothing.
+
+        Raises
+        ------
+        PluginError
+            No group has the name, or two packages offer it in one group.
+        """
+        groups = [group for group in GROUPS if name in self.available(group)]
+        if not groups:
+            known = {group: self.available(group) for group in GROUPS}
+            everything = sorted({one for names in known.values() for one in names})
+            near = difflib.get_close_matches(str(name), everything, n=1)
+            raise PluginError(
+                f"there is no plugin {name!r}",
+                expected="; ".join(
+                    f"{group}: {', '.join(names)}" for group, names in known.items()
+                ),
+                got=repr(name),
+                mend=(f"did you mean {near[0]!r}? Otherwise " if near else "")
+                + "install the package that offers it"
+                + "".join(f"; {problem}" for problem in self.problems()),
+            )
+        return tuple(self.inspect(group, name) for group in groups)
 
     def create(
         self, group: str, name: str, /, checkpoint: str | Path | None = None, **options: Any
@@ -173,7 +213,8 @@ class Registry:
         Raises
         ------
         PluginError
-            An installed plugin or another registration has the name.
+            An installed plugin or another registration has the name, or it states a version of
+            the protocol that this modalxai does not know.
         InputError
             An empty name, or a factory that cannot be called.
         """
@@ -184,6 +225,8 @@ class Registry:
                 got=f"{name!r} and {factory!r}",
                 mend='write mx.plugins.register("encoders", "my-encoder", MyEncoder)',
             )
+        if group in GROUPS:
+            check_api(group, name, "this process", factory)
         attribute = getattr(factory, "__qualname__", type(factory).__qualname__)
         target = f"{getattr(factory, '__module__', type(factory).__module__)}:{attribute}"
         info = PluginInfo(group, name, REGISTERED, "", target)

@@ -82,7 +82,7 @@ def measure_by_emotion(
     Parameters
     ----------
     values, groups
-        As in `modalxai.statistics.by_group`; a group may have one value.
+        As in `modalxai.statistics.groups.by_group`; a group may have one value.
     name
         The measure and its unit, for the axis.
     """

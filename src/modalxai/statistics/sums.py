@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from modalxai.errors import InputError
 
 Array = NDArray[np.float64]
+"""Numbers in double precision."""
 Statistic = Callable[[Array], Array]
 """From sums [..., F] to results [..., Q]; NaN where it is undefined."""
 

@@ -57,6 +57,8 @@ def equal(first: Any, second: Any) -> bool:
     if is_dataclass(first):
         names = [field.name for field in fields(first)]
         return all(equal(getattr(first, name), getattr(second, name)) for name in names)
+    if isinstance(first, float) and first != first:
+        return bool(second != second)
     return bool(first == second)
 
 

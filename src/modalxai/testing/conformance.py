@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 from unittest import SkipTest
 
@@ -85,6 +86,16 @@ class Conformance:
     def count(self, outcome: Outcome) -> int:
         """How many checks came out so."""
         return sum(check.outcome == outcome for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Json values: the subject, whether it passed, how many checks came out how, the checks."""
+        return {
+            "subject": self.subject,
+            "passed": self.passed,
+            "made": len(self),
+            "counts": {outcome: self.count(outcome) for outcome in OUTCOMES},
+            "checks": [asdict(check) for check in self.checks],
+        }
 
     def raise_for_failures(self) -> None:
         """Raise unless the part passed.
@@ -206,7 +217,10 @@ def run(
         )
     checks: list[Check] = []
     broken: set[str] = set()
-    for one in promises:
+    tell = _watcher.get()
+    for place, one in enumerate(promises):
+        if tell is not None:
+            tell(one.name, place, len(promises))
         if blocked := [name for name in one.needs if name in broken]:
             check = Check(one.name, "skipped", f"means nothing while {blocked[0]!r} does not hold")
         else:
@@ -216,6 +230,21 @@ def run(
             broken.add(one.name)
         checks.append(check)
     return Conformance(subject, tuple(checks))
+
+
+Watcher = Callable[[str, int, int], None]
+"""Told the name of a check before it is made, its place, and how many there are."""
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(tell: Watcher) -> Iterator[None]:
+    """Tell how far the checks inside have come, for a progress bar."""
+    token = _watcher.set(tell)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 def _judge(one: Promise[Case], case: Case, reason: str | None) -> Check:

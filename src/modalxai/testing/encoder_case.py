@@ -41,7 +41,10 @@ class EncoderCase(PartCase):
                 got=str(len(given)),
                 mend="give three; what is missing the checks add themselves",
             )
-        found = tuple(given) if given else examples_for(encoder.collate)
+        own = getattr(encoder, "examples", None)
+        if not given and callable(own):
+            given = list(own())
+        found = tuple(given) if given else examples_for(encoder.collate, encoder.dim)
         return cls(encoder, found, tolerance)
 
     @property

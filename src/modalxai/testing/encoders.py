@@ -67,7 +67,8 @@ def check_encoder(
         Small: it runs some two hundred times.
     raws
         Two or more raw values of different lengths, none of them ``None``; missing ones are added.
-        By default a kind that its collate takes, of `modalxai.testing.examples`.
+        By default what ``encoder.examples()`` returns, if it has such a method; else a kind that
+        its collate takes, of `modalxai.testing.examples`.
     expected
         By the name of a check that will fail, the reason. If it passes, that is a failure.
     tolerance

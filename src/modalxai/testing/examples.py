@@ -51,8 +51,21 @@ def vectors(features: int = len(FEATURES)) -> tuple[Biosignal, ...]:
     return tuple(Biosignal(draw.standard_normal(features), None, rest) for _ in range(3))
 
 
-def examples_for(collate: Any) -> tuple[Any, ...]:
+def sequences(width: int) -> tuple[torch.Tensor, ...]:
+    """Three sequences of vectors, 2 to 9 long."""
+    draw = torch.Generator().manual_seed(0)
+    return tuple(torch.randn(length, width, generator=draw) for length in (5, 9, 2))
+
+
+def examples_for(collate: Any, width: int = 3) -> tuple[Any, ...]:
     """The first of the examples above that a collate takes.
+
+    Parameters
+    ----------
+    collate
+        An encoder's.
+    width
+        Of vectors, if it takes those: the encoder's own.
 
     Raises
     ------
@@ -60,17 +73,26 @@ def examples_for(collate: Any) -> tuple[Any, ...]:
         It takes none of them.
     """
     for found in (recordings(), texts(), latin_texts(), vectors(), signals()):
-        try:
-            collate(list(found))
-        except Exception:  # whatever a collate raises for what it cannot read
-            continue
-        return tuple(found)
+        if _takes(collate, found):
+            return tuple(found)
+    # Vectors of another width may be stacked without a word, but not beside a missing value.
+    plain = sequences(width)
+    if _takes(collate, (*plain, None)):
+        return plain
     raise InputError(
         "no example fits the encoder",
-        expected="an encoder of recordings, texts or biosignals",
+        expected="an encoder of recordings, texts, biosignals or vectors",
         got="a collate that takes none of the kit's own",
         mend="give raws=[...]: three raw values of different lengths",
     )
+
+
+def _takes(collate: Any, raws: tuple[Any, ...]) -> bool:
+    try:
+        collate(list(raws))
+    except Exception:  # whatever a collate raises for what it cannot read
+        return False
+    return True
 
 
 def extent(raw: Any, unit: str) -> float | None:

@@ -170,9 +170,9 @@ def eval_is_deterministic(case: PartCase) -> None:
 )
 def a_forward_draws_nothing(case: PartCase) -> None:
     """In eval the global generators of torch, numpy and Python stay where they are."""
-    inputs, before = case.inputs(), _generators()
+    inputs, before = case.inputs(), generators()
     case.outputs(inputs)
-    require(equal(_generators(), before), "a forward in eval moved a global random generator")
+    require(equal(generators(), before), "a forward in eval moved a global random generator")
 
 
 @promise("write to a copy: values.clone(), masked_fill instead of masked_fill_")
@@ -245,11 +245,11 @@ def it_comes_back_from_a_folder(case: PartCase) -> None:
 )
 def loading_draws_nothing(case: PartCase) -> None:
     """Saving and loading leave the global generators where they are."""
-    before = _generators()
+    before = generators()
     with _folder() as folder:
         case.part.save_pretrained(folder)
         type(case.part).from_pretrained(folder)
-    require(equal(_generators(), before), "a global random generator moved")
+    require(equal(generators(), before), "a global random generator moved")
 
 
 @promise("write tensors with safetensors and the rest as json")
@@ -303,7 +303,8 @@ def _is_pickle(path: Path) -> bool:
     return content[:4] == b"PK\x03\x04" or (protocol and content[-1:] == b".")
 
 
-def _generators() -> tuple[Any, ...]:
+def generators() -> tuple[Any, ...]:
+    """The state of every global random generator on the CPU."""
     name, keys, *rest = np.random.get_state()
     return torch.get_rng_state(), name, keys, *rest, random.getstate()
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for lengths, masks, features and batches; they need ``hypothesis``."""
+"""Hypothesis strategies: lengths, masks, features, batches, games; they need ``hypothesis``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modalxai import masking
-from modalxai.testing.fusion_case import placed
-from modalxai.types import Audio, Features
+from modalxai.testing.fusion_case import LABELS, placed
+from modalxai.testing.unit_table import UnitTableGame
+from modalxai.types import Audio, Features, Labels
 
 Raw = TypeVar("Raw")
 
@@ -74,3 +75,26 @@ def batches(
     """One to ``rows`` raw values, any of them ``None`` where ``missing``."""
     one: st.SearchStrategy[Any] = st.none() | raws if missing else raws
     return st.lists(one, min_size=1, max_size=rows)
+
+
+@st.composite
+def games(
+    draw: st.DrawFn,
+    modalities: Sequence[str] = ("audio", "text"),
+    found: Labels = LABELS,
+    samples: int = 3,
+    units: int = 3,
+) -> UnitTableGame:
+    """Games read from random tables: one to ``units`` players each, any of them missing."""
+    sizes = {name: draw(st.integers(1, units)) for name in modalities}
+    count = draw(st.integers(1, samples))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    table = torch.randn(2 ** sum(sizes.values()), count, len(found), generator=generator)
+    flags = {
+        name: st.lists(st.booleans(), min_size=count * size, max_size=count * size)
+        for name, size in sizes.items()
+    }
+    real = {
+        name: torch.tensor(draw(flags[name])).reshape(count, size) for name, size in sizes.items()
+    }
+    return UnitTableGame(table, found, sizes, real)

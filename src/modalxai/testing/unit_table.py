@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -140,6 +141,15 @@ class UnitTableGame:
                     mend="make a table with one row per coalition of the smaller players",
                 )
         return self
+
+    def select(self, rows: Sequence[int]) -> UnitTableGame:
+        """The same game of these samples."""
+        at = torch.tensor(list(rows), dtype=torch.long, device=self._table.device)
+        found = copy(self)
+        found.sample_ids = tuple(self.sample_ids[row] for row in rows)
+        found._table = self._table[:, :, at]
+        found._real = {name: one[at] for name, one in self._real.items()}
+        return found
 
     def value(self, keep: Mapping[str, Tensor]) -> Tensor:
         """Raw scores [R, ..., B, K]; ``keep`` by modality, bool [..., B, U_m].

@@ -9,7 +9,9 @@ from typing import Literal
 from modalxai.errors import InputError
 
 LabelKind = Literal["categorical", "binary", "dimensional"]
+"""What a column of scores is, see `Label`."""
 KINDS: tuple[LabelKind, ...] = ("categorical", "binary", "dimensional")
+"""All kinds of labels."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Label:
 
 
 Labels = tuple[Label, ...]
+"""The columns of scores, in order."""
 
 
 def labels(*names: str, kind: LabelKind = "categorical") -> Labels:

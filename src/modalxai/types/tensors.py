@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from modalxai.types.label import Labels, columns
 
 SpanUnit = Literal["seconds", "characters", "index"]
+"""What `Spans` are measured in."""
 
 
 class _Node:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from modalxai.attribution.gradients.head import Head
 from modalxai.attribution.scales import Scale
-from modalxai.protocols import Game
+from modalxai.protocols import Axiom, Game
 from modalxai.types import Attribution
 
 
@@ -28,6 +29,8 @@ class GradCAM:
         The score that is differentiated, see `modalxai.attribution.scales.on_scale`; the original
         differentiates the raw logit, ``scale="raw"``.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = ("null player", "symmetry")
 
     scale: Scale = "clr"
     against: str = "rival"
@@ -62,6 +65,8 @@ class HiResCAM:
         The score that is differentiated, see `modalxai.attribution.scales.on_scale`; the original
         differentiates the raw logit, ``scale="raw"``.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = ("null player", "symmetry", "linearity")
 
     scale: Scale = "clr"
     against: str = "rival"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from modalxai.attribution.gradients.head import Head
 from modalxai.attribution.scales import Scale
-from modalxai.protocols import Game
+from modalxai.protocols import Axiom, Game
 from modalxai.types import Attribution
 
 
@@ -29,6 +30,8 @@ class FeatureDifference:
     scale, against
         The score that is differentiated, see `modalxai.attribution.scales.on_scale`.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = ("null player", "symmetry", "linearity")
 
     scale: Scale = "clr"
     against: str = "rival"

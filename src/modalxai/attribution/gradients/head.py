@@ -92,7 +92,14 @@ class Head:
         tuple
             Scores [N, L], and by modality [B, L, ...].
         """
-        return recorded(self._scores_at, values, reduce)
+        return recorded(self._scores_at, values, reduce, self._balanced)
+
+    @property
+    def _balanced(self) -> bool:
+        """Whether the chosen labels' scores sum to a constant."""
+        alike = all(label.kind == "categorical" for label in self.game.labels)
+        every = sorted(self._chosen) == list(range(len(self.game.labels)))
+        return alike and every and self.scale in ("clr", "probability")
 
     def _scores_at(self, values: Mapping[str, Tensor]) -> Tensor:
         return self.scores(
@@ -165,8 +172,12 @@ def recorded(
     function: Callable[[Mapping[str, Tensor]], Tensor],
     values: Mapping[str, Tensor],
     reduce: Reduce,
+    balanced: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Scores [N, L] of a function at ``values``, and by name its reduced gradients [B, L, ...]."""
+    """Scores [N, L] of a function at ``values``, and by name its reduced gradients [B, L, ...].
+
+    ``balanced`` is that of `modalxai.attribution.gradients.pullback.pull_back`.
+    """
     # Inside the caller's inference_mode nothing would be recorded, and every gradient be 0.
     with torch.inference_mode(False):
         leaves = {name: _copied(value).requires_grad_() for name, value in values.items()}
@@ -174,7 +185,7 @@ def recorded(
             # Views, because torch's module tracker (its FLOP counter) refuses leaves.
             scores = function({name: leaf.view_as(leaf) for name, leaf in leaves.items()})
         with torch.no_grad():
-            return scores.detach(), pull_back(scores, leaves, reduce)
+            return scores.detach(), pull_back(scores, leaves, reduce, balanced)
 
 
 def placed(features: Features, values: Tensor) -> Features:

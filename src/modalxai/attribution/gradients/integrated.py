@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from modalxai.attribution.gradients.pullback import budget
 from modalxai.attribution.scales import Scale
 from modalxai.errors import InputError
 from modalxai.pieces import in_pieces
-from modalxai.protocols import Game
+from modalxai.protocols import AXIOMS, Axiom, Game
 from modalxai.types import Attribution
 
 
@@ -47,6 +48,8 @@ class IntegratedGradients:
     InputError
         ``nodes`` is no whole number from 1.
     """
+
+    axioms: ClassVar[tuple[Axiom, ...]] = AXIOMS
 
     nodes: int = 16
     scale: Scale = "clr"

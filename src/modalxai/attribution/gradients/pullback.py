@@ -22,7 +22,9 @@ def budget(device: torch.device) -> int:
     return CPU_BYTES if device.type == "cpu" else CUDA_BYTES
 
 
-def pull_back(scores: Tensor, leaves: Mapping[str, Tensor], reduce: Reduce) -> dict[str, Tensor]:
+def pull_back(
+    scores: Tensor, leaves: Mapping[str, Tensor], reduce: Reduce, balanced: bool = False
+) -> dict[str, Tensor]:
     """What ``reduce`` makes of every label's gradient.
 
     Parameters
@@ -35,6 +37,10 @@ def pull_back(scores: Tensor, leaves: Mapping[str, Tensor], reduce: Reduce) -> d
         Takes a name and gradients [l, N, ...] of l labels, in the dtype of the scores; returns
         [l, B, ...]. It is called for a few labels at a time, so that the gradients of all of them
         never exist at once.
+    balanced
+        Whether the L scores of a row sum to a constant, as those of all labels do on the clr scale.
+        Then the last label's gradient is minus the sum of the others', and needs no pass of its
+        own.
 
     Returns
     -------
@@ -47,14 +53,24 @@ def pull_back(scores: Tensor, leaves: Mapping[str, Tensor], reduce: Reduce) -> d
     directions = torch.eye(len(sums), dtype=sums.dtype, device=sums.device)
     size = max(1, sum(leaf.numel() * scores.element_size() for leaf in inputs))
 
+    follows = balanced and len(sums) > 1
+    rest = {name: torch.zeros_like(leaf, dtype=scores.dtype) for name, leaf in leaves.items()}
+
     def piece(start: int, stop: int) -> dict[str, Tensor]:
         found = _gradients(sums, inputs, directions[start:stop])
-        return {
-            name: reduce(name, gradient.to(scores.dtype))
-            for name, gradient in zip(leaves, found, strict=True)
+        gradients = {
+            name: gradient.to(scores.dtype) for name, gradient in zip(leaves, found, strict=True)
         }
+        made = {name: reduce(name, gradient) for name, gradient in gradients.items()}
+        if follows:  # last, because a piece without memory is run again
+            less = {name: gradient.sum(0) for name, gradient in gradients.items()}
+            for name, gradient in less.items():
+                rest[name] -= gradient
+        return made
 
-    parts = in_pieces(len(sums), budget(scores.device) // size, piece)
+    parts = in_pieces(len(sums) - follows, budget(scores.device) // size, piece)
+    if follows:
+        parts.append({name: reduce(name, gradient[None]) for name, gradient in rest.items()})
     return {name: torch.cat([part[name] for part in parts]).transpose(0, 1) for name in leaves}
 
 

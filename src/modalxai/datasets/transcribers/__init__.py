@@ -14,6 +14,9 @@ from modalxai.datasets.transcribers.remote import EndpointTranscriber
 from modalxai.datasets.transcribers.simulated import SimulatedTranscriber
 from modalxai.protocols import Transcriber
 
+modalxai_api = 1
+"""See `modalxai.plugins.API`."""
+
 __all__ = [
     "Corruption",
     "EndpointTranscriber",

@@ -13,6 +13,9 @@ from modalxai.datasets.translators.prompt import Prompt
 from modalxai.datasets.translators.remote import EndpointTranslator
 from modalxai.protocols import Line, Translator
 
+modalxai_api = 1
+"""See `modalxai.plugins.API`."""
+
 __all__ = [
     "EndpointTranslator",
     "Line",

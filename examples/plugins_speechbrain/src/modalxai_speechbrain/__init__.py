@@ -1,0 +1,3 @@
+"""Pretrained encoders of SpeechBrain as encoders of modalxai."""
+
+modalxai_api = 1
