@@ -22,7 +22,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 test-full: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m full tests/recipes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m full
 
 lint: $(READY)
 	$(BIN)/ruff check .

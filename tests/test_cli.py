@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import sys
@@ -86,3 +87,29 @@ def test_the_real_demo_takes_what_the_command_gives() -> None:
     from modalxai.recipes import demo
 
     assert {"out", "seed", "rules", "labels"} <= set(inspect.signature(demo.run).parameters)
+
+
+@pytest.mark.parametrize("name", ["tonebench", "speed"])
+def test_benchmarks_get_their_options(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[object] = []
+
+    def run(settings: object, out: Path, *, quiet: bool = False) -> Path:
+        asked.extend((settings, out, quiet))
+        return out / "results.json"
+
+    module = importlib.import_module(f"modalxai.benchmark.{name}")
+    monkeypatch.setattr(module, "run", run)
+    further = ["--family", "SUM", "--seeds", "2"] if name == "tonebench" else ["--quick"]
+    done = runner.invoke(app, ["bench", name, "--out", str(tmp_path), "--quiet", *further])
+    assert done.exit_code == 0, done.output
+    settings, out, quiet = asked
+    assert (out, quiet) == (tmp_path, True)
+    if name == "tonebench":
+        assert settings == module.Settings(families=("SUM",), seeds=2)
+        wrong = runner.invoke(app, ["bench", name, "--out", str(tmp_path), "--family", "SUMM"])
+        assert wrong.exit_code == 2
+        assert "error: families" in wrong.stderr
+    else:
+        assert settings == module.Settings(quick=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modalxai.attribution import Explanation
-from modalxai.types import Label, Provenance, Targets, labels
+from modalxai.types import Attribution, Audio, Label, Provenance, Spans, Targets, labels
 
 Make = Callable[..., Explanation]
 
@@ -95,3 +95,68 @@ def corpus(make: Make) -> Make:
         return make(table, **options)
 
     return build
+
+
+@pytest.fixture
+def found() -> Callable[..., Attribution]:
+    """Attributions from hand-set totals [B, L, M]; ``units`` is {modality: (values, Spans)}."""
+
+    def build(
+        totals: object,
+        names: Sequence[str] = ("anger", "joy"),
+        modalities: tuple[str, ...] = ("text", "audio"),
+        ids: Sequence[str] | None = None,
+        present: object = None,
+        units: dict[str, tuple[object, Spans]] | None = None,
+        kind: str = "categorical",
+        method: str = "owen",
+    ) -> Attribution:
+        phi = torch.as_tensor(np.asarray(totals, dtype=np.float64))
+        samples = len(phi)
+        reference = torch.zeros(phi.shape[:2], dtype=torch.float64)
+        given = {} if units is None else units
+        return Attribution(
+            sample_ids=tuple(ids or (f"u{row}" for row in range(samples))),
+            labels=tuple(Label(name, kind) for name in names),
+            modalities=modalities,
+            present=torch.ones(samples, len(modalities)).bool()
+            if present is None
+            else torch.as_tensor(present),
+            totals=phi,
+            units={name: torch.as_tensor(values) for name, (values, _) in given.items()},
+            pairs={},
+            se=torch.zeros_like(phi),
+            mask={name: spans.mask for name, (_, spans) in given.items()},
+            spans={name: spans for name, (_, spans) in given.items()},
+            prediction=phi.sum(-1),
+            reference=reference,
+            provenance=Provenance(
+                method, {}, "clr", dict.fromkeys(modalities, "absent"), "input", None, 0, {}
+            ),
+        )
+
+    return build
+
+
+def spans_of(
+    edges: Sequence[tuple[float, float]], unit: str, names: Sequence[str] = (), hertz: object = None
+) -> Spans:
+    """One sample's spans, [1, T]."""
+    places = torch.tensor(edges, dtype=torch.float32).reshape(-1, 2).T[:, None]
+    low, high = (None, None) if hertz is None else torch.tensor(hertz).float().T[:, None]
+    return Spans(places[0], places[1], unit, low, high, (tuple(names),) if names else ())
+
+
+@pytest.fixture
+def spans() -> Callable[..., Spans]:
+    return spans_of
+
+
+@pytest.fixture
+def clip() -> Audio:
+    """A second of a voice-like buzz whose pitch rises from 120 to 180 Hz, half a second of rest."""
+    rate = 8000
+    times = np.arange(rate) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 60 * times) / rate
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 12)) * 0.1
+    return Audio(torch.from_numpy(np.concatenate([buzz, 0 * buzz[: rate // 2]])).float(), rate)

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-import base64
 import math
 import re
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from modalxai.report import Report, figures
+from modalxai.report import Report
+from modalxai.report.figures import fonts
 from modalxai.report.text import percent, plain, signed
 
 HOSTILE = "<script>alert(1)</script>"
@@ -39,10 +40,9 @@ def test_hostile_texts_are_text(corpus):
         samples=40, text=texts, speaker=[f"<b>s{i % 5}</b>" for i in range(40)],
         names=["<i>joy</i>", "$anger_x$", "a & b"],
     )  # fmt: skip
-    page = _Page(Report(explanation, samples_shown=40, repeats=20).html())
+    page = _Page(Report(explanation, samples_shown=10, repeats=20).html())
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "iframe", "object", "link", "form"}
-    assert sum(tag == "img" for tag, _ in page.elements) == 1
+    assert not tags & {"script", "iframe", "object", "link", "form", "img", "a", "foreignobject"}
     assert HOSTILE in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert "<i>joy</i>" in page.text
@@ -50,21 +50,17 @@ def test_hostile_texts_are_text(corpus):
 
 
 def test_page_asks_for_nothing(corpus):
-    source = Report(corpus(), repeats=20).html()
-    assert not re.search(r"https?://", source)
+    source = Report(corpus(), repeats=20, samples_shown=3).html()
+    assert not re.search(r"https?:|//[a-z]", source)
     assert "@import" not in source
-    assert "url(" not in source
-    for tag, attrs in _Page(source).elements:
-        assert not set(attrs) & {"href", "srcset", "data"}
-        if "src" in attrs:
-            assert tag == "img"
-            kind, _, data = attrs["src"].partition(",")
-            assert kind == "data:image/png;base64"
-            assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert set(re.findall(r"url\((.)", source)) == {"#"}
+    for _, attrs in _Page(source).elements:
+        assert not set(attrs) & {"src", "srcset", "data", "action", "xlink:href", "ping"}
+        assert attrs.get("href", "#").startswith("#")
 
 
 def test_page_tells_what_a_reader_needs(corpus):
-    text = " ".join(_Page(Report(corpus(), repeats=20).html()).text)
+    text = " ".join(_Page(Report(corpus(), repeats=20, samples_shown=3).html()).text)
     for needed in (
         "Shares", "Evidence, with its sign", "Is there anything to explain?",
         "Do they say the same?", "Some utterances", "What these numbers do not say", "Limits",
@@ -123,10 +119,13 @@ def test_korean_labels_and_texts_render(corpus, tmp_path):
 
 
 def test_labels_that_no_font_can_write_are_numbered_without_a_warning(corpus, monkeypatch):
-    whole = figures._covered
+    whole = fonts.covered
     monkeypatch.setattr(
-        figures, "_covered", lambda font: {c for c in whole(font) if not 0xAC00 <= c <= 0xD7A3}
+        fonts,
+        "covered",
+        lambda path, letters: {c for c in whole(path, letters) if not 0xAC00 <= c <= 0xD7A3},
     )
+    monkeypatch.setattr(fonts, "_families", fonts._families.__wrapped__)
     report = Report(corpus(samples=30, names=["분노", "joy", "슬픔"]), repeats=20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -134,14 +133,16 @@ def test_labels_that_no_font_can_write_are_numbered_without_a_warning(corpus, mo
         figure.canvas.draw()
     ticks = [label.get_text().splitlines()[0] for label in figure.axes[0].get_yticklabels()]
     assert ticks == ["line 1", "joy", "line 3"]
+    assert figure.get_supxlabel() == fonts.MISSING
+    assert "No installed font" in report.html()
 
 
 def test_figure_leaves_no_global_state(corpus):
     source = (
         "import matplotlib, sys\n"
         "before = matplotlib.rcParams.copy()\n"
-        "from modalxai.report.figures import draw\n"
-        "draw([], ('text', 'audio'), {}, 0.95)\n"
+        "from modalxai.report import figures\n"
+        "figures.shares([], ('text', 'audio'), {}, 0.95)\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert before == matplotlib.rcParams.copy()\n"
     )
@@ -172,13 +173,15 @@ def test_figure_draws_shares_whiskers_and_both_signs(corpus):
 
 
 def test_equal_reports_are_equal_files(corpus):
-    assert Report(corpus(), repeats=20).html() == Report(corpus(), repeats=20).html()
+    assert Report(corpus(), repeats=20, samples_shown=2).html() == (
+        Report(corpus(), repeats=20, samples_shown=2).html()
+    )
 
 
 def test_broken_unicode_and_control_characters_are_written(corpus, tmp_path):
     texts = ["half \ud83d pair", "bell \x07\x00", "line\nbreak"] * 10
     report = Report(
-        corpus(samples=30, text=texts, names=["a\nb", "c", "d"]), samples_shown=30, repeats=20
+        corpus(samples=30, text=texts, names=["a\nb", "c", "d"]), samples_shown=4, repeats=20
     )
     report.save_html(tmp_path / "r.html")
     source = (tmp_path / "r.html").read_bytes()
@@ -190,9 +193,11 @@ def test_broken_unicode_and_control_characters_are_written(corpus, tmp_path):
 def test_utterances_shown_are_as_many_as_asked(corpus, shown):
     texts = [f"sentence {row}" for row in range(30)]
     report = Report(corpus(samples=30, text=texts, weight=0.5), samples_shown=shown, repeats=20)
-    text = " ".join(_Page(report.html()).text)
-    section = text.partition("Some utterances")[2]
-    assert len(re.findall(r"sentence \d+", section)) == shown
+    page = report.html()
+    section = " ".join(_Page(page).text).partition("Some utterances")[2]
+    # Once in the table, once where the utterance is shown by itself.
+    assert sorted(Counter(re.findall(r"sentence \d+", section)).values()) == [2] * shown
+    assert page.count('<details class="one"') == shown
 
 
 def test_single_sample_and_labels_without_classes_make_a_page(make):

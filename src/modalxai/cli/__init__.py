@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modalxai.cli import convert, datasets, explaining, plugins, recipes
+from modalxai.cli import bench, convert, datasets, explaining, plugins, recipes
 from modalxai.cli.root import app
 
 __all__ = ["app"]
@@ -12,5 +12,6 @@ app.command()(explaining.explain)
 app.command()(explaining.report)
 app.command()(recipes.recipe)
 app.command()(convert.convert)
+app.add_typer(bench.app, name="bench")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(datasets.app, name="datasets")

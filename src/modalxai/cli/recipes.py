@@ -57,6 +57,9 @@ def recipe(
         str | None,
         typer.Option(help="Of s4: a translators plugin; after a space, its settings as json."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Of s2: processes that train; else two, on two cores.")
+    ] = None,
 ) -> None:
     """Rebuild a published system: train, evaluate, explain; metrics, tables, figures, report."""
     from modalxai.recipes import Options, run_recipe
@@ -70,6 +73,7 @@ def recipe(
         quick=quick,
         device=device,
         translator=translator,
+        workers=workers,
     )
     typer.echo(f"written: {run_recipe(name, options)}")
 

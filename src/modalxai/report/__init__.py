@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modalxai.attribution import Explanation
 from modalxai.attribution.scales import check_scale
 from modalxai.errors import InputError
+from modalxai.report import figures
 from modalxai.report.advice import Advice, advise
 from modalxai.report.alignment import (
     Alignment,
@@ -35,6 +36,7 @@ from modalxai.report.evidence import Evidence
 from modalxai.report.familiarity import Familiarity, familiarity
 from modalxai.report.opposition import Opposition, oppositions
 from modalxai.report.rationales import Plausibility, plausibility
+from modalxai.report.recordings import Recordings
 from modalxai.report.seeds import SeedRow, over_seeds
 from modalxai.report.shares import ShareRow, share_rows
 from modalxai.report.skill import ChanceGate, Score, Skill
@@ -42,7 +44,7 @@ from modalxai.report.strata import By, said_of, strata
 from modalxai.report.text import one_line, text_table
 from modalxai.report.whole import whole_row
 from modalxai.statistics import IntervalOf, cluster_interval
-from modalxai.types import columns, select
+from modalxai.types import Attribution, columns, select
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,6 +74,7 @@ __all__ = [
     "behavioural_weights",
     "compare",
     "familiarity",
+    "figures",
     "find_bias",
     "human_weights",
     "model_ratings",
@@ -211,28 +214,54 @@ class Report:
 
     def figure(self) -> Figure:
         """Shares and signed evidence as a matplotlib figure; nothing global is touched."""
-        from modalxai.report.figures import draw
+        return figures.shares(self._rows, self.explanation.modalities, self.gold, self.level)
 
-        return draw(self._rows, self.explanation.modalities, self.gold, self.level)
-
-    def html(self, before: Report | None = None) -> str:
+    def html(
+        self,
+        before: Report | None = None,
+        *,
+        recordings: Recordings | None = None,
+        units: Mapping[str, Attribution] | None = None,
+    ) -> str:
         """One self-contained page: no script, no request, every text escaped.
 
         Parameters
         ----------
         before
             An earlier report with the same settings, to show how shares changed, see `compare`.
+        recordings
+            ``{id: Audio}`` (or paths), or the samples. The utterances shown are then drawn from
+            those with a recording or units, which are drawn over time and can be played: the sound
+            is in the page, so pass them only if whoever gets the page may hear it.
+        units
+            By title, results of attributors whose players are words, segments, tiles or prosodic
+            features (`modalxai.attribution.Owen`, `modalxai.attribution.Prosody`, ...), to colour
+            the utterances with.
+
+        Raises
+        ------
+        InputError
+            Recordings or units of none of the samples, or a recording that cannot be used.
         """
         from modalxai.report.html import render
 
-        return render(self, () if before is None else compare(before, self))
+        changes = () if before is None else compare(before, self)
+        return render(self, changes, recordings, units)
 
-    def save_html(self, path: str | Path, before: Report | None = None) -> None:
+    def save_html(
+        self,
+        path: str | Path,
+        before: Report | None = None,
+        *,
+        recordings: Recordings | None = None,
+        units: Mapping[str, Attribution] | None = None,
+    ) -> None:
         """Write `html` to a file, in UTF-8."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        page = self.html(before, recordings=recordings, units=units)
         # A transcript may hold half a surrogate pair, which UTF-8 cannot.
-        target.write_bytes(self.html(before).encode("utf-8", "replace"))
+        target.write_bytes(page.encode("utf-8", "replace"))
 
     def _said(self) -> list[str]:
         return [

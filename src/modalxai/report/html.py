@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -12,13 +10,17 @@ import numpy as np
 
 from modalxai.datasets.parts import LEAK
 from modalxai.report import text
-from modalxai.report.columns import predicted, true_class
-from modalxai.report.evidence import Evidence
-from modalxai.report.figures import COLOURS, figure_summary
+from modalxai.report.figures import COLOURS
+from modalxai.report.lang import language
+from modalxai.report.pictures import conflict_pictures, confusion_picture, shares_picture
+from modalxai.report.recordings import Recordings, by_id, check_units
 from modalxai.report.strata import sentence
-from modalxai.types import columns
+from modalxai.report.utterances import utterances
+from modalxai.types import Attribution
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from modalxai.report import Report
     from modalxai.report.changes import Change
 
@@ -26,11 +28,23 @@ LONGEST = 400
 """Characters of a transcript or column that are shown."""
 MOST_COLUMNS = 5
 """Further columns shown beside each utterance."""
-_DOTS_PER_INCH = 200
 
 
-def render(report: Report, changes: Sequence[Change] = ()) -> str:
-    """The page of a report, as text, with how its shares changed from an earlier one."""
+def render(
+    report: Report,
+    changes: Sequence[Change] = (),
+    recordings: Recordings | None = None,
+    units: Mapping[str, Attribution] | None = None,
+) -> str:
+    """The page of a report, as text.
+
+    Parameters
+    ----------
+    changes
+        How its shares changed from an earlier one.
+    recordings, units
+        See `modalxai.report.Report.html`.
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -41,6 +55,8 @@ def render(report: Report, changes: Sequence[Change] = ()) -> str:
         "signed": text.signed,
         "plain": text.plain,
         "label": _label,
+        "own": _own,
+        "spoken": _spoken,
         "chance": text.chance,
         "points": text.points,
         "bits": text.bits,
@@ -54,7 +70,33 @@ def render(report: Report, changes: Sequence[Change] = ()) -> str:
         "isnan": np.isnan,
     }
     source = files("modalxai.report").joinpath("template.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(_context(report) | {"changes": changes})
+    ids = report.explanation.sample_ids
+    heard, asked = by_id(recordings, ids), check_units(units, ids)
+    context = _context(report) | _pictures(report, heard, asked) | {"changes": changes}
+    return environment.from_string(source).render(context)
+
+
+def _pictures(
+    report: Report, heard: Mapping[str, Any], units: Mapping[str, Attribution]
+) -> dict[str, Any]:
+    """What is drawn: already markup, made of escaped texts by `modalxai.report.svg.inline`."""
+    from markupsafe import Markup
+
+    confusion, maps = confusion_picture(report), conflict_pictures(report)
+    shown = utterances(report, heard, units)
+    for one in [*maps, *([] if confusion is None else [confusion])]:
+        one["svg"] = Markup(one["svg"])
+    for one in shown:
+        one["balance"] = Markup(one["balance"])
+        one["picture"] = None if one["picture"] is None else Markup(one["picture"])
+    return {
+        "figure": Markup(shares_picture(report)),
+        "confusion": confusion,
+        "maps": maps,
+        "utterances": shown,
+        "rich": bool(heard or units),
+        "sounding": any(one["audio"] for one in shown),
+    }
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -74,15 +116,12 @@ def _context(report: Report) -> dict[str, Any]:
         if report.gold
         else None,
         "grouped": any(row.group for row in rows),
-        "figure": _data_uri(report),
-        "figure_summary": figure_summary(rows, modalities),
         "pairs": list(rows[0].interaction) if rows else [],
         "conflict": report.conflict(),
         "opposition": report.opposition(),
         "audit": report.audit(),
         "advice": report.advice(),
         "rows_are": sentence(report.by),
-        "utterances": _utterances(report),
         "columns": _shown_columns(explanation.columns),
         "ids": explanation.sample_ids,
         "transcripts": explanation.columns.get("text"),
@@ -94,72 +133,6 @@ def _context(report: Report) -> dict[str, Any]:
         "alternatives": [dict(other.provenance.removal) for other in report.alternatives],
         "scale": report.scale,
     }
-
-
-def _data_uri(report: Report) -> str:
-    target = io.BytesIO()
-    # Without the software's name, so that equal reports are equal files.
-    report.figure().savefig(target, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode("ascii")
-
-
-def _utterances(report: Report) -> list[dict[str, Any]]:
-    """Some samples, drawn at random by the seed and not by how well they look."""
-    explanation = report.explanation
-    order = sorted(range(len(explanation.sample_ids)), key=lambda row: explanation.sample_ids[row])
-    count = min(max(0, report.samples_shown), len(order))
-    picks = np.random.default_rng(report.seed).choice(len(order), size=count, replace=False)
-    evidence = Evidence.of(explanation, report.scale)
-    result = explanation.shapley("probability")
-    said, right = _explained(report, evidence), _truths(report)
-    shown = []
-    for row in sorted(order[int(pick)] for pick in picks):
-        column = int(said[row])
-        totals = dict(zip(explanation.modalities, evidence.totals[row, column], strict=True))
-        shown.append(
-            {
-                "row": row,
-                "label": explanation.labels[column].name,
-                "truth": right[row],
-                "evidence": {
-                    name: float(total) if here else float("nan")
-                    for (name, total), here in zip(
-                        totals.items(), evidence.present[row], strict=True
-                    )
-                },
-                "interaction": [float(values[row, column]) for values in evidence.pairs.values()],
-                "net": float(sum(totals.values())),
-                "unit": evidence.units[column],
-                "before": float(result.reference[row, column]),
-                "after": float(result.prediction[row, column]),
-            }
-        )
-    return shown
-
-
-def _explained(report: Report, evidence: Evidence) -> Any:
-    """The column explained for each sample: the predicted class, else the largest evidence."""
-    labels = report.explanation.labels
-    if columns(labels, "categorical"):
-        return predicted(report.explanation.scores[-1].numpy(), labels)
-    return np.abs(evidence.totals).sum(-1).argmax(-1)
-
-
-def _truths(report: Report) -> list[str]:
-    labels, truth = report.explanation.labels, report.truth
-    if truth is None:
-        return [text.DASH] * len(report.explanation.sample_ids)
-    if columns(labels, "categorical"):
-        return [labels[c].name if c >= 0 else text.DASH for c in true_class(truth, labels).tolist()]
-    return [
-        ", ".join(
-            f"{label.name} {value:g}"
-            for label, value, is_known in zip(labels, values, known, strict=True)
-            if is_known
-        )
-        or text.DASH
-        for values, known in zip(truth.values, truth.known, strict=True)
-    ]
 
 
 def _shown_columns(found: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
@@ -174,6 +147,25 @@ def _label(value: Any) -> str:
     whole = str(value)
     short = whole if len(whole) <= LONGEST else whole[:LONGEST] + " …"
     return "".join(c if c.isprintable() else " " for c in short)
+
+
+def _own(value: Any) -> Markup:
+    """A name of the user's, kept apart from the page's direction and language."""
+    return _apart(value, None)
+
+
+def _spoken(value: Any) -> Markup:
+    """A transcript: of an unknown language, unless its letters tell."""
+    return _apart(value, "")
+
+
+def _apart(value: Any, otherwise: str | None) -> Markup:
+    from markupsafe import Markup
+
+    said = _label(value)
+    lang = language(said) or otherwise
+    attribute = Markup("") if lang is None else Markup(' lang="{}"').format(lang)
+    return Markup("<bdi{}>{}</bdi>").format(attribute, said)
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:

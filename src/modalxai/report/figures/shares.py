@@ -1,14 +1,13 @@
-"""The figure: shares with their intervals, and the evidence for and against each label.
-
-Drawn with matplotlib's objects alone: no pyplot, no open windows, no settings changed.
-"""
+"""Shares with their intervals, and beside them the evidence for and against each label."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from modalxai.report.figures.fonts import confess, entry, short, write
+from modalxai.report.figures.palette import COLOURS, FAINT, INK, letters_on
 from modalxai.report.shares import ShareRow
 from modalxai.report.text import common_flags, own_flags, percent, signed
 
@@ -16,37 +15,39 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Okabe & Ito (2008): told apart by readers with any colour vision, and in grey."""
-INK, FAINT = "#1d2733", "#c9d1da"
-_LETTERS_ON = {"#0072B2": "white", "#009E73": "white", "#D55E00": "white"}
-_KOREAN = (
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "NanumGothic",
-    "Malgun Gothic",
-    "Apple SD Gothic Neo",
-    "Noto Sans CJK JP",
-)
 
-
-def draw(
+def shares(
     rows: Sequence[ShareRow],
     modalities: Sequence[str],
-    gold: Mapping[str, Mapping[str, float]],
-    level: float,
+    gold: Mapping[str, Mapping[str, float]] | None = None,
+    level: float = 0.95,
 ) -> Figure:
     """Shares on the left, signed evidence on the right, one line per row.
 
-    ``gold`` is drawn as a mark. A label that no installed font can write is numbered by its line.
+    Parameters
+    ----------
+    rows
+        What `modalxai.report.Report.shares` gives.
+    modalities
+        Their names, in the model's order.
+    gold
+        Planted shares by label and modality, drawn as a mark.
+    level
+        Coverage of the rows' intervals, the whiskers.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A label that no installed font can write is numbered by its line, and the picture says so.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     names = [row.label + (f" ({row.group})" if row.group else "") for row in rows]
-    families, written = writable([*names, *modalities])
-    labels, players = written[: len(rows)], written[len(rows) :]
-    text = {"family": families, "color": INK, "parse_math": False}
+    gold = gold or {}
+    written = write([*map(short, names), *map(short, modalities)])
+    labels, players = written.texts[: len(rows)], written.texts[len(rows) :]
+    families, text = written.families, written.style
     figure = Figure(
         figsize=(10.5, 1.9 + 0.62 * max(1, len(rows))), layout=ConstrainedLayoutEngine(wspace=0.06)
     )
@@ -88,6 +89,7 @@ def draw(
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
     _legend(figure, players, bool(gold) and divided, families)
+    confess(figure, written.missing)
     return figure
 
 
@@ -109,12 +111,12 @@ def _share_bar(
         if isnan(share):
             continue
         colour = COLOURS[index % len(COLOURS)]
-        axes.barh(place, share, 0.5, start, color=colour, edgecolor="white", linewidth=1)
+        axes.barh(place, share, 0.5, start, color=colour, edgecolor=INK, linewidth=0.6)
         if share >= 0.12:
             # The outer parts are lettered at the outer edge, away from the whiskers.
             side = "right" if index == final else "center" if start else "left"
             x = {"left": start + 0.015, "center": start + share / 2, "right": start + share - 0.015}
-            letters = dict(text) | {"color": _LETTERS_ON.get(colour, INK)}
+            letters = dict(text) | {"color": letters_on(colour)}
             axes.text(x[side], place, percent(share), ha=side, va="center", fontsize=9, **letters)
         # The whisker of a part sits at its end, where it says how far that end may move; the
         # last part's end is fixed, and with two parts it is the mirror of the first.
@@ -136,7 +138,8 @@ def _evidence_bars(axes: Axes, place: int, row: ShareRow, modalities: Sequence[s
         if isnan(value):
             continue
         y = place - 0.3 + height * (index + 0.5)
-        axes.barh(y, value, height * 0.86, color=COLOURS[index % len(COLOURS)])
+        colour = COLOURS[index % len(COLOURS)]
+        axes.barh(y, value, height * 0.86, color=colour, edgecolor=INK, linewidth=0.6)
         if not isnan(row.evidence_low[name]):
             _whisker(axes, value, y, row.evidence_low[name], row.evidence_high[name])
 
@@ -154,7 +157,10 @@ def _legend(figure: Figure, players: Sequence[str], gold: bool, families: list[s
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Patch(color=COLOURS[index % len(COLOURS)], label=name) for index, name in enumerate(players)
+        Patch(
+            facecolor=COLOURS[index % len(COLOURS)], edgecolor=INK, linewidth=0.6, label=entry(name)
+        )
+        for index, name in enumerate(players)
     ]
     if gold:
         handles.append(
@@ -165,57 +171,11 @@ def _legend(figure: Figure, players: Sequence[str], gold: bool, families: list[s
         loc="outside upper left",
         ncols=len(handles),
         frameon=False,
+        labelcolor=INK,
         prop=FontProperties(family=families, size=10),
     )
-    for entry in legend.get_texts():
-        entry.set_parse_math(False)
-
-
-def writable(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Font families for these texts, and the texts with a stand-in for what none can write.
-
-    The shipped DejaVu Sans comes first; where it lacks letters (Korean), the installed fonts are
-    searched, those known for Korean first.
-    """
-    from matplotlib.font_manager import fontManager, get_font
-
-    families = ["DejaVu Sans"]
-    missing = _letters(texts) - _covered(get_font(fontManager.findfont(families[0])))
-    if missing:
-        entries = sorted(
-            fontManager.ttflist,
-            key=lambda font: (
-                _KOREAN.index(font.name) if font.name in _KOREAN else len(_KOREAN),
-                font.style != "normal" or font.weight not in (400, "normal", "regular"),
-                font.name,
-            ),
-        )
-        for font in entries:
-            if font.name in families:
-                continue
-            found = missing & _covered(get_font(font.fname))
-            if found:
-                families.append(font.name)
-                missing -= found
-            if not missing:
-                break
-    written = [
-        f"line {place}" if _letters([text]) & missing else "".join(_clean(text))
-        for place, text in enumerate(texts, 1)
-    ]
-    return families, written
-
-
-def _covered(font: Any) -> set[int]:
-    return set(font.get_charmap())
-
-
-def _letters(texts: Iterable[str]) -> set[int]:
-    return {ord(letter) for text in texts for letter in _clean(text)}
-
-
-def _clean(text: str) -> Iterable[str]:
-    return (letter if letter.isprintable() else " " for letter in text)
+    for said in legend.get_texts():
+        said.set_parse_math(False)
 
 
 def figure_summary(rows: Sequence[ShareRow], modalities: Sequence[str]) -> str:
