@@ -14,6 +14,7 @@ from modalxai.errors import ModalxaiError
 if TYPE_CHECKING:
     from modalxai import (
         attribution,
+        corpus_run,
         datasets,
         encoders,
         evaluation,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "attribution",
+    "corpus_run",
     "datasets",
     "encoders",
     "evaluation",
@@ -101,6 +103,7 @@ __all__ = [
     "Report",
     "Spans",
     "attribution",
+    "corpus_run",
     "datasets",
     "encoders",
     "evaluation",
