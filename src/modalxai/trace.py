@@ -23,7 +23,7 @@ def no_trace(model: nn.Module, gradients: bool = False) -> Iterator[None]:
     gradients
         Leave the caller's gradient mode as it is; otherwise none are recorded.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in _modules(model)]
     # Untyped in torch. Asking an uninitialised CUDA for its state would initialise it.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = list(range(torch.cuda.device_count())) if used else []
@@ -76,8 +76,26 @@ class Fingerprint:
         return [found.nan_to_num() if found.is_floating_point() else found for found in joined]
 
 
+def _modules(model: nn.Module) -> list[nn.Module]:
+    """Every module once. ``model.modules()`` makes their names as well, which takes far longer."""
+    found: dict[int, nn.Module] = {}
+    left = [model]
+    while left:
+        module = left.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            left += [child for child in module._modules.values() if child is not None]
+    return list(found.values())
+
+
 def _tensors(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+    """Every parameter and buffer once."""
+    modules = _modules(model)
+    held: list[Tensor] = [
+        t for module in modules for t in module._parameters.values() if t is not None
+    ]
+    held += [t for module in modules for t in module._buffers.values() if t is not None]
+    return list({id(tensor): tensor for tensor in held}.values())
 
 
 def _marks(tensors: list[Tensor]) -> list[tuple[int, int]]:
