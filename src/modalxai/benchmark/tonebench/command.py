@@ -1,0 +1,103 @@
+"""The whole contest: train, gate, ask everybody, score, write the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modalxai import storage
+from modalxai.benchmark.tonebench.arenas import arena
+from modalxai.benchmark.tonebench.contest import compete
+from modalxai.benchmark.tonebench.contestant import Contestant
+from modalxai.benchmark.tonebench.contestants import everybody
+from modalxai.benchmark.tonebench.folder import Folder, plain
+from modalxai.benchmark.tonebench.page import page
+from modalxai.benchmark.tonebench.pictures import draw
+from modalxai.benchmark.tonebench.results import Results, gather
+from modalxai.benchmark.tonebench.settings import Settings
+
+RENDERING = ("content-tone", "prosody")
+"""Contestants that resynthesise voices, which takes longer than all others together."""
+RENDERED = ("TONE", "SARC")
+"""Families in which they take part: those of the tone, and of the tone against the words."""
+SHIFTED = ("CONFLICT", "BIO")
+"""Families on whose first models the reparametrisation gap is measured: it is the method's."""
+
+
+def run(settings: Settings, out: Path, *, quiet: bool = False) -> Path:
+    """Run what is not done yet; write ``results.json``, ``results.csv``, the page and pictures.
+
+    Families and seeds of earlier runs in the same folder are not thrown away, but the results are
+    of those that are asked for.
+
+    Parameters
+    ----------
+    settings
+        What to run.
+    out
+        A folder. A killed run goes on there.
+    quiet
+        Print nothing.
+
+    Returns
+    -------
+    Path
+        ``out/results.json``.
+
+    Raises
+    ------
+    CheckpointError
+        The folder holds a run with other settings.
+    """
+    folder = Folder(out, settings.deciding())
+    field = everybody()
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, flush=True)
+
+    gates: list[dict[str, Any]] = []
+    records: list[Mapping[str, Any]] = []
+    for seed in range(settings.seeds):
+        for family in settings.families:
+            record = _record(family, seed, settings, folder, field, gates, say)
+            if record is not None:
+                records.append(record)
+    return write(gather(settings, gates, records, field), out)
+
+
+def _record(
+    family: str,
+    seed: int,
+    settings: Settings,
+    folder: Folder,
+    field: Sequence[Contestant],
+    gates: list[dict[str, Any]],
+    say: Any,
+) -> Mapping[str, Any] | None:
+    """What everybody said about one model; none where its gate is closed."""
+    name = f"{family}/seed-{seed}"
+    made, gate = arena(family, seed, settings, folder, say)
+    gates.append({"seed": seed, **gate})
+    if made is None:
+        say(f"{family}, seed {seed}: gate not passed: {gate['why']}")
+        return None
+
+    def make(where: Path) -> Mapping[str, Any]:
+        say(f"{family}, seed {seed}: {len(field)} contestants")
+        rendered = family in RENDERED and seed < settings.rendering
+        return compete(
+            made, field, () if rendered else RENDERING, shifted=family in SHIFTED and seed == 0
+        )
+
+    return folder.stage(f"{name}/contest", make)
+
+
+def write(results: Results, out: Path) -> Path:
+    """The files of a run."""
+    storage.write_json(out / "results.json", plain(results.record()))
+    storage.write_text(out / "results.csv", results.csv())
+    pictures = draw(results, out / "pictures")
+    storage.write_text(out / "tonebench.md", page(results, pictures))
+    return out / "results.json"
