@@ -487,6 +487,20 @@ def test_the_folder_is_the_users_cache_unless_it_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_loaded_stays_known_in_a_folder(kept: Path, tmp_path: Path) -> None:
+    """To a resumed run, and to the other processes of one."""
+    first, second = (Checkpoints(folder=kept, record=tmp_path / "loaded") for _ in range(2))
+    assert first.describe() == {}
+    first.encoder("wav2vec2", trainable="none")
+    second.encoder("fasttext")
+    told = {name: tiny.MAKERS[name].note for name in ("fasttext", "wav2vec2")}
+    assert first.describe() == second.describe() == told
+    assert list(first.describe()) == sorted(told)
+    third = Checkpoints(folder=kept, size="small", record=tmp_path / "loaded")
+    assert third.describe() == told
+    assert Checkpoints(folder=kept).describe() == {}
+
+
 # What they have learnt.
 
 

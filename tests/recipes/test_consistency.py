@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,19 +14,21 @@ import soundfile
 import torch
 from tests.support import corpora
 
-import modalxai as mx
 from modalxai.datasets import tonebench
 from modalxai.datasets.transcribers import SimulatedTranscriber, corruption
 from modalxai.errors import CheckpointError, InputError
 from modalxai.recipes import Options, Run, memory
 from modalxai.recipes.checkpoints import Checkpoints
 from modalxai.recipes.consistency import analysis as analysis
+from modalxai.recipes.consistency import conclusion as conclusion
 from modalxai.recipes.consistency import data as data
 from modalxai.recipes.consistency import models as models
 from modalxai.recipes.consistency import recipe
 from modalxai.recipes.consistency import tables as tables
-from modalxai.recipes.consistency.models import TRUE, fused, systems
+from modalxai.recipes.consistency.models import SHALLOW, TRUE, fused, systems
 from modalxai.recipes.consistency.settings import PUBLISHED, TINY, Recogniser, settings_for
+from modalxai.recipes.runs import plain
+from modalxai.recipes.workers import deal
 from modalxai.training import ConsistencyObjective, fit
 
 QUICK = replace(
@@ -179,6 +182,55 @@ def test_a_killed_run_goes_on_to_the_same_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe.Study, "score", lambda *given: seen.append(1) or score(*given))
     assert study(tmp_path / "broken", few).stage(0, system) == whole
     assert len(seen) == 2  # one epoch's validation, and the test
+
+
+def test_a_finished_run_says_the_same_again_and_trains_nothing(made, monkeypatch):
+    options, found = made
+    monkeypatch.setattr(recipe, "fit", None)
+    monkeypatch.setattr(Checkpoints, "encoder", None)
+    again = recipe.run(options, SMALLEST)
+    assert json.dumps(plain(again)) == json.dumps(plain(found))
+    assert set(again["checkpoints"]) == {"fasttext", "hanbert", "wav2vec2"}
+
+
+@pytest.mark.slow
+def test_other_processes_leave_what_this_one_would(made, tmp_path):
+    """Bit for bit: the weights too."""
+    options = replace(made[0], out=tmp_path)
+    tasks = [(0, SHALLOW), (0, models.BASELINES[0])]
+    deal(partial(recipe._elsewhere, options, SMALLEST), tasks, 2, threads=1)
+    assert [recipe.Study.begin(options, SMALLEST).done(task) for task in tasks] == [True, True]
+    for name in (SHALLOW.key, "audio-mfcc", "contributions"):
+        here, there = (
+            folder / "stages" / "seed-0" / name / "done.json" for folder in (made[0].out, tmp_path)
+        )
+        assert here.read_bytes() == there.read_bytes()
+    place = f"stages/seed-0/{SHALLOW.key}/model"
+    files = [path.relative_to(tmp_path) for path in (tmp_path / place).rglob("*.safetensors")]
+    assert files
+    assert all((made[0].out / one).read_bytes() == (tmp_path / one).read_bytes() for one in files)
+
+
+def test_a_recogniser_s_answers_are_kept_in_the_run(tmp_path, monkeypatch):
+    """Whoever reads the corpus again, another process or a resumed run, asks nobody."""
+    asked = []
+
+    class Cloud:
+        name, settings, batch_size = "cloud", {}, 2
+
+        def transcribe(self, recordings):
+            asked.append(len(recordings))
+            return ["참 잘했다"] * len(recordings)
+
+    monkeypatch.setattr(data.plugins, "create", lambda *given, **settings: Cloud())
+    few = replace(SMALLEST, samples=4, recognisers=(Recogniser("r", "cloud"),))
+    options = Options(tmp_path, quick=True, quiet=True)
+    first = recipe.Study.begin(options, few)
+    times = len(asked)
+    assert times
+    again = recipe.Study.begin(options, few)
+    assert len(asked) == times
+    assert data.rates(first.talk, 1) == data.rates(again.talk, 1)
 
 
 def test_other_settings_are_another_run(made):
@@ -342,10 +394,11 @@ def test_synthetic_utterances_say_one_content_in_several_sentences():
 
 
 def test_recognisers_reach_the_published_rates(tmp_path):
-    talk = data.read(None, replace(SMALLEST, samples=300, clip_seconds=0.6, spaced=2))
+    talk = data.read(None, replace(SMALLEST, samples=300, clip_seconds=0.6))
+    rates = data.rates(talk, 2)
     for name, cer in (("first recogniser", 0.351), ("second recogniser", 0.561)):
-        assert talk.rates[name]["CER"] == pytest.approx(cer, abs=0.01)
-        assert talk.rates[name]["WER"] > talk.rates[name]["CER"]
+        assert rates[name]["CER"] == pytest.approx(cer, abs=0.01)
+        assert rates[name]["WER"] > rates[name]["CER"]
     assert talk.columns == {FIRST: "recognised_1", "second recogniser": "recognised_2"}
     heard = [one["recognised_1"] for one in talk.samples]
     assert None not in heard
@@ -357,7 +410,7 @@ def test_what_a_recogniser_did_not_hear_is_a_missing_text(tmp_path, monkeypatch)
     deaf = (Recogniser("r", options={"cer": 0.1}),)
     talk = data.read(None, replace(SMALLEST, samples=4, recognisers=deaf))
     assert [one["recognised_1"] for one in talk.samples] == [None] * 4
-    assert talk.rates["r"]["CER"] == 1.0
+    assert data.rates(talk, 1)["r"]["CER"] == 1.0
 
 
 def test_common_syllables_stay_in_the_standard_and_differ_in_one_letter():
@@ -536,21 +589,16 @@ def test_papers_figures_are_never_results(made):
 
 @pytest.mark.full
 def test_the_loss_recovers_half_and_the_truth_comes_back(tmp_path, monkeypatch):
-    """Two seeds, Shallow Fusion alone; checkpoints trained in full."""
-    monkeypatch.setattr("modalxai.recipes.tiny.text.STEPS", 200)
-    monkeypatch.setattr("modalxai.recipes.tiny.speech.STEPS", 300)
-    monkeypatch.setattr("modalxai.recipes.tiny.speech.CLIPS", 320)
+    """The full form, in two processes where there are two cores."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    one = study(tmp_path, replace(TINY, spaced=2))
-
-    def f1(system):
-        return [one.stage(seed, system)[system.words]["f1"] for seed in range(2)]
-
-    true, plain = f1(fused("shallow")), f1(fused("shallow", FIRST))
-    found = analysis.recovery(true, plain, f1(fused("shallow", FIRST, True)))
-    assert np.mean(found.lost) > 0.05
-    assert found.part > 0.5
-    errors = analysis.planted_errors(one.explain())
+    options = Options(tmp_path / "run", quiet=True, workers=2)
+    found = recipe.run(options)
+    for by_fusion in found["recovery"].values():
+        every = by_fusion[conclusion.ALL]
+        assert len(every["lost"]) == 5
+        assert np.mean(every["lost"]) > 0.05
+        assert every["part"] > 0.5
+        assert every["low"] > 0  # something comes back, whatever the seed
+    errors = found["planted_errors"]
     assert set(errors) == set(data.LABELS)
     assert max(errors.values()) < 0.1
-    assert mx.EmotionModel.from_pretrained(one.run.place("explained") / "model").modalities

@@ -102,7 +102,8 @@ def test_the_quick_form_writes_everything(made):
     found = record["metrics"]
     assert set(found) == {
         "about", "scores", "shares", "masking", "words", "spectrogram", "prosody", "mismatch",
-        "phrase", "situations", "humans", "bias", "slim", "latency",
+        "phrase", "situations", "humans", "bias", "slim", "latency", "checkpoints",
+        "further seeds",
     }  # fmt: skip
     assert "Departure: modality dropout" in found["about"]
     assert "raters are simulated" in found["about"]
@@ -180,6 +181,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path, checkpoints, mon
     again = recipe.run(options, quick(options))
     assert len(kept) == 1
     assert untimed(again) == untimed(whole)
+    assert set(again["checkpoints"]) == {"wav2vec2", "distilbert", "klue"}
 
 
 def untimed(found):
@@ -333,9 +335,49 @@ def test_without_modality_dropout_removals_are_those_of_the_masking(checkpoints,
     assert "Departure" not in system.about()
 
 
-def test_several_seeds_are_refused(tmp_path):
-    with pytest.raises(InputError, match="one seed"):
-        settings_for(Options(tmp_path, seeds=3))
+def test_another_seed_has_other_voices_weights_and_an_order_of_its_own(
+    checkpoints, tmp_path, monkeypatch
+):
+    chosen = replace(settings_of.TINY, train=40, test=20, seed=1)
+    first, other = (synthetic.synthetic(replace(chosen, seed=seed)) for seed in (0, 1))
+    voices = [{one["speaker"] for one in (*c.train, *c.test)} for c in (first, other)]
+    assert not voices[0] & voices[1]
+    assert [one["text"] for one in first.train] != [one["text"] for one in other.train]
+    source = Checkpoints(str(checkpoints), language="en")
+    made = [
+        models.build("wav2vec2+distilbert", EMOTIONS, replace(chosen, seed=seed), source)
+        for seed in (0, 1, 1)
+    ]
+    heads = [model.fusion.head.weight for model in made]
+    assert not heads[0].equal(heads[1])
+    assert heads[1].equal(heads[2])
+    seen = []
+    monkeypatch.setattr(models, "fit", lambda step, known, collate, how, **_: seen.append(how.seed))
+    options = Options(tmp_path, checkpoints=str(checkpoints), quick=True, quiet=True)
+    system = recipe.System(options, replace(quick(options), seed=7))
+    system.trained("model", system.settings.encoders)
+    assert seen == [7]
+
+
+def test_further_seeds_stand_beside_the_first(checkpoints, tmp_path):
+    options = Options(
+        tmp_path / "run", checkpoints=str(checkpoints), quick=True, quiet=True, seeds=2
+    )
+    tiny_form = replace(quick(options), training=replace(quick(options).training, epochs=1))
+    found = recipe.again(options, replace(tiny_form, seed=1))
+    assert found["seed"] == 1
+    assert set(found["shares"]) == set(EMOTIONS)
+    assert (tmp_path / "run" / "seed-1" / "run.json").is_file()
+    one = {
+        label: {"share": {"audio": 0.5 + n / 10}, "planted": 0.4, "apart": 0.1 + n / 10}
+        for n, label in enumerate(("anger", "joy"))
+    }
+    two = {label: {**row, "share": {"audio": 0.7}, "apart": 0.3} for label, row in one.items()}
+    lines = results._seeds([one, two], "x").lines
+    assert lines[0].values == {
+        "audio": [0.5, 0.7], "audio, planted": 0.4,
+        "points apart": [pytest.approx(10), pytest.approx(30)], "at most": pytest.approx(30),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", "a+b+c", "+distilbert"])

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import torch
 from tests.support import corpora, pretrained
+from typer.testing import CliRunner
 
 import modalxai as mx
 from modalxai import plugins
+from modalxai.cli import app
 from modalxai.datasets import tonebench
 from modalxai.datasets.ratings import EMOTIONS
 from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.errors import CheckpointError, InputError, PluginError
 from modalxai.protocols import Line
-from modalxai.recipes import Options
+from modalxai.recipes import Options, run_recipe
 from modalxai.recipes.speecht5 import data as data
 from modalxai.recipes.speecht5 import models as models
 from modalxai.recipes.speecht5 import recipe
@@ -29,6 +31,7 @@ from modalxai.recipes.speecht5 import results as results
 from modalxai.recipes.speecht5 import vectors as vectors
 from modalxai.recipes.speecht5 import words as words
 from modalxai.recipes.speecht5.models import PUBLISHED, QUICK, TINY
+from modalxai.recipes.synthetic_gold import gold_sets
 from modalxai.training import EmotionLoss, fit
 from modalxai.training.progress import Progress
 from modalxai.types import Prediction
@@ -118,12 +121,11 @@ def test_the_table_is_laid_out_as_the_papers(made):
 
 def test_departures_and_stand_ins_are_named(made):
     options, found = made
-    assert "modality dropout 0.25" in found["about"]
+    assert "marginal removal, for which no modality has to be dropped" in found["about"]
     assert "No translator was asked for" in found["about"]
     assert "lexicon's own English words" in found["about"]
     assert "two copies of one architecture" in found["about"]
     record = read(options.out / "run.json")
-    assert record["modality_dropout"] == 0.25
     assert record["translator"] is None
     assert record["joint"]["epochs"] == 30
 
@@ -229,12 +231,11 @@ class Recorder:
 
 def test_both_real_corpora_are_read_as_one(asked, tmp_path):
     options = replace(asked, data=kemdy(tmp_path / "corpora"), encoder_size="small")
-    settings = replace(SMALLEST, parts=PUBLISHED.parts, modality_dropout=0.0)
+    settings = replace(SMALLEST, parts=PUBLISHED.parts)
     found = recipe.run(options, settings)
     assert "KEMDy19 and KEMDy20" in found["about"]
     assert "lower half of its layers" in found["checkpoints"]["speecht5-text"]
     assert "nothing is translated" in found["about"]
-    assert "Departure" not in found["about"]
     assert found["planted"] == {}
     assert found["best"] == {}
     assert "planted" not in (options.out / "results.md").read_text(encoding="utf-8")
@@ -299,8 +300,8 @@ def test_each_turn_is_translated_with_the_turns_around_it(tmp_path, monkeypatch)
 def test_the_published_settings():
     said = asdict(PUBLISHED)
     told = {
-        "parts": (8, 2), "siamese": "architecture", "trainable": "all", "modality_dropout": 0.0,
-        "dimension_weight": 1 / 7, "width": 768, "dropout": 0.1, "translator": None,
+        "parts": (8, 2), "siamese": "architecture", "trainable": "all",
+        "dimension_weight": 1 / 7, "width": 768, "dropout": 0.1,
     }  # fmt: skip
     assert {name: said[name] for name in told} == told
     assert PUBLISHED.joint.epochs == TINY.joint.epochs == QUICK.joint.epochs == 30
@@ -387,7 +388,7 @@ def test_what_is_trained_is_what_the_settings_say(spied):
             ("audio", "text") if joint else (recipe.ENCODERS[name.split("/")[2]][0],)
         )
         assert type(model.fusion) is mx.fusion.MetaAttention
-        assert model.modality_dropout == (0.25 if joint else 0.0)
+        assert model.modality_dropout == 0.0
         assert len(samples) == 24
     assert found["gains"]["both against VC only"]["seeds"] == 2
     assert read(options.out / "run.json")["dimension_weight"] == 0.5
@@ -406,6 +407,10 @@ def test_encoders_are_tuned_alone_and_then_frozen(spied):
         assert not dict(model.named_parameters())[weight.removeprefix("model.")].equal(
             before[weight]
         )
+        still = {n for n, one in model.named_parameters() if one.equal(before[f"model.{n}"])}
+        front = {n for n in still if "prenet.feature_encoder" in n}
+        # TINY tunes all but the convolutions of speech; a text encoder has none.
+        assert bool(front) == (name == "vc")
         kept = joint.encoder(modality).state_dict()
         assert set(kept) == set(tuned)
         assert all(kept[key].equal(tuned[key]) for key in kept)
@@ -434,6 +439,18 @@ def test_heads_on_vectors_are_the_whole_model(spied):
     gone = [row | {"audio": None} for row in rows[:3]]
     silent = [dict(test[row]) | {"audio": None} for row in range(3)]
     assert torch.allclose(heads.predict(gone).scores, joint.predict(silent).scores, atol=1e-5)
+
+
+def test_the_explanation_lends_every_utterance_what_all_others_say(spied):
+    options, settings, *_ = spied
+    report = recipe.System(options, settings).explain(0)
+    explained = [report.explanation, *report.alternatives]
+    assert [one.provenance.removal for one in explained] == [
+        {"audio": "marginal", "text": "marginal"},
+        {"audio": "mean", "text": "mean"},
+        {"audio": "silence", "text": "mask"},
+    ]
+    assert [len(one.draws) for one in explained] == [24, 1, 1]  # the whole training part
 
 
 def test_every_utterance_is_encoded_once_whatever_the_epochs(spied, tmp_path):
@@ -506,17 +523,11 @@ def test_heads_start_at_the_means():
         ({"seeds": 5}, replace(TINY, seeds=5)),
     ],
 )
-def test_what_is_asked_decides_the_settings(tmp_path, monkeypatch, options, want):
-    monkeypatch.delenv(words.ASKED, raising=False)
+def test_what_is_asked_decides_the_settings(tmp_path, options, want):
     assert models.settings_for(Options(tmp_path, **options)) == want
-    monkeypatch.setenv(words.ASKED, "transformers {}")
-    assert models.settings_for(Options(tmp_path, **options)) == replace(
-        want, translator="transformers {}"
-    )
 
 
-def test_real_data_have_the_published_split(tmp_path, monkeypatch):
-    monkeypatch.delenv(words.ASKED, raising=False)
+def test_real_data_have_the_published_split(tmp_path):
     chosen = models.settings_for(Options(tmp_path, data=tmp_path, checkpoints="published"))
     assert chosen == PUBLISHED
     assert models.settings_for(Options(tmp_path, data=tmp_path)).parts == PUBLISHED.parts
@@ -565,6 +576,26 @@ def test_the_stand_in_translates_word_by_word_and_nothing_else():
         translator.translate([Line("안녕.")])
 
 
+def test_the_translator_is_an_option_of_this_recipe_alone(asked, tmp_path, monkeypatch):
+    settings = '{"model": "m", "source": "Korean", "target": "English", "before": 4}'
+    told = replace(asked, translator=f"openai-compatible {settings}")
+    system = recipe.System(told, SMALLEST)
+    assert system.words.translator.context == (4, 3)
+    assert "4 turns before and 3 after" in system.words.said
+    assert read(told.out / "run.json")["translator"] == told.translator
+    with pytest.raises(CheckpointError, match="translator"):
+        recipe.System(asked, SMALLEST)  # without it the figures are others
+    elsewhere = replace(told, out=tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="only speecht5 takes one"):
+        run_recipe("valence-arousal", elsewhere)
+    assert not elsewhere.out.exists()
+    given = []
+    monkeypatch.setattr("modalxai.recipes.run_recipe", lambda *one: given.append(one))
+    command = ["recipe", "s4", "--out", str(tmp_path), "--translator", told.translator]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert given == [("s4", Options(tmp_path, translator=told.translator))]
+
+
 @pytest.mark.parametrize("asked", ["transformers {", "transformers [1]"])
 def test_a_translator_that_cannot_be_read_is_refused(asked):
     with pytest.raises(InputError, match="json"):
@@ -598,6 +629,10 @@ def test_the_planted_sets_have_several_emotions_and_shares_that_differ():
     assert shares["surprise"] == pytest.approx(1)
     assert shares["fear"] == pytest.approx(0)
     assert 0.4 < shares["angry"] < 0.6
+    lent = gold_sets(rule, sets, removal="marginal")
+    assert {name: lent[name].audio for name in EMOTIONS} == pytest.approx(
+        {name: shares[name] for name in EMOTIONS}
+    )
     assert shares["valence"] < 0.3 < 0.7 < shares["arousal"]
     people = [set(part.column("speaker")) for part in corpus.parts.values()]
     assert not set.intersection(*people)
@@ -693,18 +728,25 @@ def test_vectors_are_not_saved_as_if_they_were_encoders(tmp_path):
 
 
 @pytest.mark.full
-def test_the_middle_form_shows_what_it_must(tmp_path):
-    """Both encoders beat either, and what was planted comes back: one seed of the full form."""
-    settings = replace(TINY, seeds=1)
-    system = recipe.System(Options(tmp_path, quiet=True), settings)
-    scores = {name: system.scores(0, name, "with") for name in ("vc", "tts", "both")}
-    speakers = system.task(0, "test", ("text",), "with").column("speaker")
-    for name in ("vc", "tts"):
-        gain = results.paired([scores["both"]], [scores[name]], [speakers])
-        assert gain["mean"] > 0.05
+def test_the_full_form_shows_what_it_must(tmp_path):
+    """Both encoders beat either, and what was planted comes back, in each of three corpora."""
+    found = recipe.run(Options(tmp_path, quiet=True))
+    for name in ("vc", "tts", "wav2vec2"):
+        gain = found["gains"][f"both against {results.NAMES[name]}"]
+        assert gain["better_in"] == gain["seeds"] == 3
+        assert min(gain["exact match"]) > 0.05
+        assert min(gain["distance"]) > 0.1
         assert gain["p"] < 0.05
-        assert gain["distance"][0] > 0.1
-    found = results.planted_shares([system.explain(0)], system.corpus(0).planted)
-    apart = {label: one["apart"] for label, one in found.items()}
-    assert len(apart) == 9
-    assert all(one < 0.15 for one in apart.values()), apart  # false for NaN too
+    apart = {label: one["furthest"] for label, one in found["planted"].items()}
+    assert set(apart) == {*EMOTIONS, "valence", "arousal"}
+    assert all(one < 0.1 for one in apart.values()), apart  # false for NaN too
+
+
+@pytest.mark.full
+def test_two_processes_train_what_one_does(tmp_path):
+    """Bit for bit, with the tiny checkpoints, each on one thread."""
+    one, two = (
+        recipe.run(Options(tmp_path / str(count), quick=True, quiet=True, workers=count), SMALLEST)
+        for count in (1, 2)
+    )
+    assert comparable(one) == comparable(two)

@@ -20,14 +20,14 @@ from modalxai.recipes.synthetic import (
     Dimension,
     LabelSet,
     arousal,
-    gold_dimension,
-    gold_sets,
     reweighted,
     valence,
 )
+from modalxai.recipes.synthetic_gold import gold_dimension, gold_sets
 
 RULE = tonebench.emotions()
 CELLS = (len(RULE.contents), len(RULE.tones))
+PARTS = tonebench.redundant()  # many of its cells never occur
 
 
 def corpus(n=80, rule=RULE, **options):
@@ -158,6 +158,51 @@ def test_one_of_two_labels_has_the_truth_of_a_set_with_that_label(seed):
     assert truth.interaction_share == pytest.approx(own.interaction_share, nan_ok=True)
     assert truth.audio_evidence == pytest.approx(own.audio_evidence)
     assert truth.frequency == pytest.approx(own.frequency)
+
+
+def lent(rule, table, link, counts):
+    """The audio's share under marginal removal, by loops over utterances and donors."""
+    cells = list(product(range(len(rule.contents)), range(len(rule.tones))))
+    weight = {cell: int(rule.weights[cell]) / int(rule.weights.sum()) for cell in cells}
+    sizes = [0.0, 0.0]
+    for c, a in cells:
+        v = [
+            sum(weight[x, y] * link(table[where(x, y)]) for x, y in cells)
+            for where in (
+                lambda x, y: (x, y),
+                lambda x, y, a=a: (x, a),
+                lambda x, y, c=c: (c, y),
+                lambda x, y, c=c, a=a: (c, a),
+            )
+        ]
+        here = counts(c, a) * weight[c, a]
+        sizes[0] += here * abs(0.5 * (v[1] - v[0]) + 0.5 * (v[3] - v[2]))
+        sizes[1] += here * abs(0.5 * (v[2] - v[0]) + 0.5 * (v[3] - v[1]))
+    return sizes[0] / sum(sizes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_marginal_gold_is_what_loops_over_donors_find(seed):
+    rule = random_rule(seed, 3, 4)
+    chance = np.random.default_rng(seed + 70).uniform(0.05, 0.95, (3, 4, 1))
+    found = gold_sets(rule, LabelSet(("a",), chance), removal="marginal")["a"]
+    table = chance[..., 0]
+    likely = lent(rule, table, sigmoid_odds, lambda c, a: float(table[c, a] > 0.5))
+    assert found.audio == pytest.approx(likely)
+    made = Dimension("d", np.random.default_rng(seed + 9).uniform(1, 5, (3, 4)))
+    truth = gold_dimension(rule, made, removal="marginal")
+    assert truth.audio == pytest.approx(lent(rule, made.expected, float, lambda c, a: 1))
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_the_marginal_gold_of_two_classes_is_the_librarys_own(seed):
+    rule = random_rule(seed, 2, 3, 2)
+    own = tonebench.gold(rule, "true", "log-odds", removal="marginal")[rule.labels[0]]
+    sets = LabelSet(rule.labels[:1], rule.given[..., :1])
+    (truth,) = gold_sets(rule, sets, "true", removal="marginal").values()
+    assert truth.audio == pytest.approx(own.audio, nan_ok=True)
+    assert truth.interaction == pytest.approx(own.interaction)
 
 
 def test_a_label_that_is_never_likely_has_no_predicted_share():
@@ -314,6 +359,9 @@ def test_the_global_generators_are_left_alone():
         lambda: gold_sets(RULE, LabelSet(("a",), np.full((*CELLS, 1), 0.5)), "said"),
         lambda: gold_sets(RULE, LabelSet(("a",), np.full((*CELLS, 1), 0.5)), scale="clr"),
         lambda: gold_dimension(RULE, valence(RULE), voice="whisper"),
+        lambda: gold_dimension(RULE, valence(RULE), removal="mean"),
+        lambda: gold_dimension(RULE, valence(RULE), voice="words", removal="marginal"),
+        lambda: gold_dimension(PARTS, valence(PARTS), removal="marginal"),
         lambda: gold_dimension(random_rule(0), valence(RULE)),
     ],
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from modalxai import plugins
+from modalxai import plugins, storage
 from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.encoders import shortening
 from modalxai.encoders.tuning import TunedEncoder
@@ -81,6 +81,9 @@ class Checkpoints:
         the user's cache.
     language
         Of the words in the tiny vocabularies, ``"ko"`` or ``"en"``.
+    record
+        A folder that remembers what was loaded, for `describe` in a run that was killed and goes
+        on, or that has several processes.
 
     Raises
     ------
@@ -101,6 +104,7 @@ class Checkpoints:
     size: Literal["base", "small"] = "base"
     folder: Path = field(default_factory=_cache)
     language: str = "ko"
+    record: Path | None = None
     _used: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -149,11 +153,17 @@ class Checkpoints:
         if made is None:
             made = plugins.create("encoders", plugin, checkpoint=place, **settings)
         self._used[name] = what
+        if self.record is not None:
+            # A file each, so that processes do not write over each other.
+            storage.write_json(self.record / f"{name}.json", {name: what})
         return made
 
     def describe(self) -> dict[str, str]:
-        """What each name is that `encoder` was asked for, for the record of a run."""
-        return dict(self._used)
+        """What each name is that `encoder` was asked for, in order of the names."""
+        found = dict(self._used)
+        for path in [] if self.record is None else self.record.rglob("*.json"):
+            found |= storage.read_json(path)
+        return dict(sorted(found.items()))
 
     def _place(self, name: str) -> tuple[str | Path, str]:
         """What ``from_pretrained`` is given, and what it is in words."""

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from modalxai.errors import InputError
+from modalxai.recipes.workers import cores
 
 Size = Literal["base", "small"]
+OWN = {"translator": "speecht5"}
+"""Options that one recipe alone takes, and which."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,20 @@ class Options:
         ``"cpu"``, ``"cuda"``, ...
     quiet
         Print nothing, show no progress.
+    translator
+        What Korean is translated to English by, of ``speecht5`` alone: a plugin of the group
+        ``modalxai.translators`` and, after a space, its settings as one json object:
+        ``openai-compatible {"model": "gpt-4o-mini", "source": "Korean", "target": "English"}``.
+    workers
+        Processes that train the models of a recipe with many of them (S2 to S4); of the tiny form
+        the figures are the same, bit for bit. ``None`` is two where there are two cores, and one
+        for the quick form and for a GPU. A script that asks for more than one needs its
+        ``if __name__ == "__main__":``.
 
     Raises
     ------
     InputError
-        A size that does not exist, no seed, or data that are not there.
+        A size that does not exist, no seed, no worker, or data that are not there.
     """
 
     out: Path
@@ -49,6 +61,8 @@ class Options:
     quick: bool = False
     device: str = "cpu"
     quiet: bool = False
+    translator: str | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         for wrong, ok, expected, got in (
@@ -59,6 +73,7 @@ class Options:
                 self.encoder_size,
             ),
             ("no seed", self.seeds is None or self.seeds >= 1, "1 or more", self.seeds),
+            ("no worker", self.workers is None or self.workers >= 1, "1 or more", self.workers),
             (
                 "there are no such data",
                 self.data is None or self.data.exists(),
@@ -69,6 +84,13 @@ class Options:
             if not ok:
                 raise InputError(wrong, expected=expected, got=repr(got), mend="give another one")
 
+    @property
+    def processes(self) -> int:
+        """How many processes train; see ``workers``."""
+        if self.workers is not None:
+            return self.workers
+        return 1 if self.quick or self.device != "cpu" else min(2, cores())
+
     def deciding(self) -> dict[str, object]:
         """What decides the figures: a run with other values is another run."""
         return {
@@ -77,4 +99,22 @@ class Options:
             "encoder_size": self.encoder_size,
             "seeds": self.seeds,
             "quick": self.quick,
+            "translator": self.translator,
         }
+
+    def require_for(self, recipe: str) -> None:
+        """Refuse what a recipe does not take, rather than leave it unused.
+
+        Raises
+        ------
+        InputError
+            An option that only another recipe takes.
+        """
+        for name, taker in OWN.items():
+            if taker != recipe and (got := getattr(self, name)) is not None:
+                raise InputError(
+                    f"the recipe {recipe} takes no {name}",
+                    expected=f"no {name}, or the recipe {taker}",
+                    got=repr(got),
+                    mend=f"leave {name} out: only {taker} takes one",
+                )

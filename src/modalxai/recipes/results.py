@@ -134,6 +134,12 @@ def _cell(values: float | Sequence[float], digits: int) -> str:
         return "-"
     mean = math.fsum(found) / len(found)
     if len(found) == 1:
-        return str(values) if isinstance(values, int) else f"{mean:.{digits}f}"
+        return str(values) if isinstance(values, int) else _rounded(mean, digits)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (len(found) - 1))
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+    return f"{_rounded(mean, digits)} ± {deviation:.{digits}f}"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Without the sign of a zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text

@@ -12,6 +12,7 @@ import numpy as np
 from modalxai import storage
 from modalxai.errors import CheckpointError
 from modalxai.model import EmotionModel
+from modalxai.recipes.checkpoints import Checkpoints
 from modalxai.recipes.options import Options
 from modalxai.recipes.results import ResultsTable
 
@@ -40,6 +41,8 @@ class Run:
     ------
     CheckpointError
         The folder holds a run of another recipe or with other settings.
+    InputError
+        An option that this recipe does not take.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class Run:
     """
 
     def __init__(self, recipe: str, options: Options, settings: Mapping[str, Any]) -> None:
+        options.require_for(recipe)
         self.recipe, self.options, self.folder = recipe, options, Path(options.out)
         asked = plain({"recipe": recipe, **options.deciding(), **settings})
         record = self.folder / RECORD
@@ -79,12 +83,16 @@ class Run:
             Takes the stage's own folder, which outlives a kill, and returns what json can hold.
         """
         place = self.place(name)
-        if (place / DONE).is_file():
+        if self.finished(name):
             return storage.read_json(place / DONE)
         self.say(f"{name} ...")
         storage.require_folder(place)
         storage.write_json(place / DONE, plain(make(place)))
         return storage.read_json(place / DONE)
+
+    def finished(self, name: str) -> bool:
+        """Whether a stage is done."""
+        return (self.place(name) / DONE).is_file()
 
     def model(self, name: str, make: Callable[[Path], EmotionModel]) -> EmotionModel:
         """The model that ``make`` trained, now or in an earlier run; in eval mode."""
@@ -100,6 +108,16 @@ class Run:
     def place(self, name: str) -> Path:
         """The folder of a stage."""
         return self.folder / "stages" / name
+
+    def checkpoints(self, language: str = "ko") -> Checkpoints:
+        """Where the run's encoders come from; what was loaded stays known in its folder."""
+        options = self.options
+        return Checkpoints(
+            options.checkpoints,
+            options.encoder_size,
+            language=language,
+            record=self.place("checkpoints"),
+        )
 
     def metrics(self, figures: Mapping[str, Any]) -> None:
         """Write ``metrics.json``: every figure, with the recipe and its settings."""

@@ -3,23 +3,22 @@
 `modalxai.datasets.tonebench` draws one emotion per utterance. Real corpora also say how pleasant
 and how aroused it was (`Dimension`), several emotions at once (`LabelSet`), and what a wristband
 measured. `Annotated` adds these to a `ToneBench`, in the columns of the KEMDy corpora; what words
-and voice contribute to each is enumerated here, never estimated.
+and voice contribute to each is enumerated, never estimated (`modalxai.recipes.synthetic_gold`).
 
 Axis letters: C contents, A tones, K labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from modalxai.audio import seed_for
-from modalxai.datasets.tonebench import Rule, ToneBench, Truth
-from modalxai.datasets.tonebench.gold import NO_EVIDENCE, Voice, on_scale
+from modalxai.datasets.tonebench import Rule, ToneBench
 from modalxai.errors import InputError
 from modalxai.recipes.synthetic_body import body
 from modalxai.statistics import Array
@@ -182,9 +181,9 @@ class Annotated(Dataset[dict[str, Any]]):
         self._rows: dict[int, dict[str, Any]] = {}
         self._recorded: dict[int, dict[str, Any]] | None = {} if cache else None
         for one in self.dimensions:
-            _check_cells(corpus.rule, one.centres, one.name)
+            check_cells(corpus.rule, one.centres, one.name)
         if sets is not None:
-            _check_cells(corpus.rule, sets.chance, "label sets")
+            check_cells(corpus.rule, sets.chance, "label sets")
 
     def __len__(self) -> int:
         return len(self.corpus)
@@ -292,134 +291,6 @@ def reweighted(rule: Rule, factors: Mapping[str, float]) -> Rule:
     )
 
 
-def gold_dimension(
-    rule: Rule, dimension: Dimension, *, on: Rule | None = None, voice: Voice = "babble"
-) -> Truth:
-    """The planted truth of a dimension, over all cells, on the scale of its own points.
-
-    The listener's answer to a coalition is the mean of the values that are possible then, which is
-    what a model trained with squared errors and modality dropout approximates.
-
-    Parameters
-    ----------
-    rule
-        What the model was trained on: how often the cells occur.
-    dimension
-        What is rated.
-    on
-        A rule over the same names whose cells are explained.
-    voice
-        What the voice says: see `ToneBench`.
-    """
-    _check_cells(rule, dimension.centres, dimension.name)
-    cells = rule if on is None else on
-    table = dimension.expected[..., None]
-    (truth,) = _truths(rule, table, lambda values: values, cells.joint[..., None], voice)
-    return truth
-
-
-def gold_sets(
-    rule: Rule,
-    sets: LabelSet,
-    by: Literal["predicted", "true"] = "predicted",
-    scale: Literal["log-odds", "probability"] = "log-odds",
-    *,
-    on: Rule | None = None,
-    voice: Voice = "babble",
-) -> dict[str, Truth]:
-    """The planted truth of each label of a set, over the cells that belong to it.
-
-    Parameters
-    ----------
-    rule, on, voice
-        As in `gold_dimension`.
-    sets
-        What is drawn.
-    by
-        Which cells belong to a label: those where it is likelier than not, or every cell in
-        proportion to how often it carries the label.
-    scale
-        Of the label's own probability.
-
-    Raises
-    ------
-    InputError
-        An unknown option, or chances for other cells.
-    """
-    if by not in ("predicted", "true") or scale not in ("log-odds", "probability"):
-        raise InputError(
-            "unknown grouping or scale",
-            expected="by 'predicted' or 'true', scale 'log-odds' or 'probability'",
-            got=f"{by!r}, {scale!r}",
-            mend="choose among them",
-        )
-    _check_cells(rule, sets.chance, "label sets")
-    cells = rule if on is None else on
-    belongs = (sets.chance > 0.5).astype(float) if by == "predicted" else sets.chance
-    mass = cells.joint[..., None] * belongs
-    found = _truths(rule, sets.chance, lambda values: on_scale(values, scale), mass, voice)
-    return dict(zip(sets.labels, found, strict=True))
-
-
-def _truths(
-    rule: Rule, table: Array, scaled: Callable[[Array], Array], mass: Array, voice: Voice
-) -> list[Truth]:
-    """By column of ``table`` [C, A, K], over cells that count as ``mass`` [C, A, K] says.
-
-    The listener knows the mean of ``table`` given what a coalition tells: nothing, the tone, the
-    content, both. A cell that never occurs has no say.
-    """
-    if voice not in ("babble", "words"):
-        raise InputError(
-            "unknown voice",
-            expected="'babble' or 'words'",
-            got=repr(voice),
-            mend="name the voice that the corpus was made with",
-        )
-    joint = rule.joint[..., None]
-    with np.errstate(invalid="ignore"):
-        by_tone = (joint * table).sum(0, keepdims=True) / joint.sum(0, keepdims=True)
-        by_content = (joint * table).sum(1, keepdims=True) / joint.sum(1, keepdims=True)
-    told = ((joint * table).sum((0, 1), keepdims=True), by_tone, by_content, table)
-    none, audio, text, both = (scaled(np.broadcast_to(one, table.shape)) for one in told)
-    if voice == "words":
-        audio = both
-    joined = both - audio - text + none
-    frequency = mass.sum((0, 1))
-
-    def mean(values: Array) -> Array:
-        total = np.where(mass > 0, mass * values, 0).sum((0, 1))
-        return np.asarray(total / np.where(frequency > 0, frequency, np.nan))
-
-    phi = {"audio": audio - none + joined / 2, "text": text - none + joined / 2}
-    sizes = {name: mean(np.abs(value)) for name, value in phi.items()}
-    alone = mean(np.abs(audio - none)) + mean(np.abs(text - none))
-    truths = []
-    for k in range(table.shape[-1]):
-        whole = sizes["audio"][k] + sizes["text"][k]
-        reason = None
-        if frequency[k] == 0:
-            reason = "no sample belongs to this label"
-        elif whole < NO_EVIDENCE:
-            reason = "no modality evidence for this label"
-        shown = np.nan if reason else 1 / whole
-        parts = alone[k] + mean(np.abs(joined))[k]
-        truths.append(
-            Truth(
-                share={name: float(size[k] * shown) for name, size in sizes.items()},
-                evidence={name: float(mean(value)[k]) for name, value in phi.items()},
-                interaction=float(mean(joined)[k]),
-                interaction_share=float(
-                    np.nan if reason else mean(np.abs(joined))[k] / parts if parts > 0 else np.nan
-                ),
-                dividends={("audio", "text"): float(mean(joined)[k])},
-                frequency=float(frequency[k]),
-                reason=reason,
-            )
-        )
-    return truths
-
-
 def _sum(rule: Rule, parts: tuple[Mapping[str, float], Mapping[str, float]]) -> Array:
     """Float [C, A] around 3, the middle of the scale."""
     said, spoken = parts
@@ -428,7 +299,14 @@ def _sum(rule: Rule, parts: tuple[Mapping[str, float], Mapping[str, float]]) -> 
     return np.asarray(3 + contents[:, None] + tones[None, :])
 
 
-def _check_cells(rule: Rule, table: Array, name: str) -> None:
+def check_cells(rule: Rule, table: Array, name: str) -> None:
+    """Refuse a table [C, A, ...] that is not the rule's.
+
+    Raises
+    ------
+    InputError
+        Other contents or tones.
+    """
     if table.shape[:2] != rule.weights.shape:
         raise InputError(
             f"{name}: a table for other cells than the rule's",

@@ -12,6 +12,7 @@ import modalxai as mx
 from modalxai.attribution.gradients import GradCAM
 from modalxai.datasets import tonebench
 from modalxai.protocols import Samples
+from modalxai.report.figures import COLOURS
 from modalxai.statistics import Array, cluster_interval, divide, means
 
 if TYPE_CHECKING:
@@ -238,7 +239,8 @@ def contribution_figure(
     width = 0.8 / max(1, len(shares))
     for number, (name, values) in enumerate(shares.items()):
         heights = [100 * np.mean(values.get(label, float("nan"))) for label in labels]
-        left.bar(places + number * width, heights, width, label=name)
+        colour = COLOURS[number % len(COLOURS)]
+        left.bar(places + number * width, heights, width, color=colour, label=name)
     left.set_xticks(places + 0.4 - width / 2, labels, rotation=30, ha="right")
     left.set_ylabel("audio's share, %")
     left.set_ylim(0, 100)
@@ -246,9 +248,9 @@ def contribution_figure(
     left.legend(fontsize=7, **below)
     width = 0.8 / max(1, 2 * len(drop))
     for number, name in enumerate(drop):
-        at = places + 2 * number * width
-        right.bar(at, -100 * drop[name], width, label=f"{name}: drop")
-        right.bar(at + width, 100 * gain[name], width, label=f"{name}: recovery")
+        at, colour = places + 2 * number * width, COLOURS[number % len(COLOURS)]
+        right.bar(at, -100 * drop[name], width, color=colour, alpha=0.5, label=f"{name}: drop")
+        right.bar(at + width, 100 * gain[name], width, color=colour, label=f"{name}: recovery")
     right.set_xticks(places + 0.4 - width / 2, labels, rotation=30, ha="right")
     right.set_ylabel("points of the label that are right")
     right.axhline(0, color="grey", linewidth=0.5)

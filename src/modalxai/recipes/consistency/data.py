@@ -42,8 +42,6 @@ class Talk:
         In order.
     columns
         By recogniser its column.
-    rates
-        By recogniser CER, WER and sWER over the corpus; NaN for what could not be computed.
     rule
         The planted truth of synthetic speech; ``None`` for a real corpus.
     name
@@ -55,14 +53,22 @@ class Talk:
     samples: Samples
     labels: tuple[str, ...]
     columns: Mapping[str, str]
-    rates: Mapping[str, Mapping[str, float]]
     rule: tonebench.Rule | None
     name: str
     larger: bool = False
 
 
-def read(folder: Path | None, settings: Settings) -> Talk:
+def read(folder: Path | None, settings: Settings, cache: Path | None = None) -> Talk:
     """The corpus in a folder, or synthetic speech; heard by every recogniser.
+
+    Parameters
+    ----------
+    folder
+        A corpus, ``None`` for synthetic speech.
+    settings
+        Which recognisers, and how much of the corpus.
+    cache
+        A folder that keeps what recognisers heard: none is asked twice, by any process of a run.
 
     Raises
     ------
@@ -80,16 +86,30 @@ def read(folder: Path | None, settings: Settings) -> Talk:
     if len(found) <= settings.memory:
         # Once and for all: recordings are read, or made, here.
         found = [dict(found[row]) for row in range(len(found))]
-    columns, rates = {}, {}
-    said = column(found, "text")
+    columns = {}
     for number, one in enumerate(settings.recognisers, 1):
         recogniser = plugins.create("transcribers", one.plugin, **one.options)
         columns[one.name] = f"recognised_{number}"
-        heard = transcribe_corpus(recogniser, found, column=columns[one.name])
+        heard = transcribe_corpus(recogniser, found, cache=cache, column=columns[one.name])
         texts = [text if text and text.strip() else None for text in heard.values]
-        rates[one.name] = _rates(said, [text or "" for text in texts], settings.spaced)
         found = _With(found, columns[one.name], texts)
-    return Talk(found, labels, columns, rates, rule, name)
+    return Talk(found, labels, columns, rule, name)
+
+
+def rates(talk: Talk, spaced: int) -> dict[str, dict[str, float]]:
+    """By recogniser CER, WER and sWER over the corpus, the last over the first ``spaced``.
+
+    NaN for what cannot be computed: the sWER without a spacing corrector.
+    """
+    said = column(talk.samples, "text")
+    found = {}
+    for name, place in talk.columns.items():
+        heard = [text or "" for text in column(talk.samples, place)]
+        found[name] = {"CER": cer(said, heard).rate, "WER": wer(said, heard).rate}
+        found[name]["sWER"] = float("nan")
+        with suppress(DependencyError):
+            found[name]["sWER"] = swer(said[:spaced], heard[:spaced]).rate
+    return found
 
 
 def larger(talk: Talk, settings: Settings) -> Talk:
@@ -97,7 +117,7 @@ def larger(talk: Talk, settings: Settings) -> Talk:
     asked = replace(
         settings, samples=settings.explained_samples, corpus_seed=settings.corpus_seed + 1000
     )
-    return replace(talk, samples=synthetic(asked), columns={}, rates={}, larger=True)
+    return replace(talk, samples=synthetic(asked), columns={}, larger=True)
 
 
 class _With(Dataset[dict[str, Any]]):
@@ -226,7 +246,8 @@ def _real(folder: Path, settings: Settings) -> tuple[Samples, tuple[str, ...], s
             got=f"{len(usable)} utterances, labels {labels}",
             mend="give the folder that the archives were unpacked into, or a manifest.csv",
         )
-    return _Rows(kept, _spread(usable, settings.most)), labels, f"{corpus.name}, {folder.name}"
+    name = folder.name if manifest.is_file() else f"{corpus.name}, {folder.name}"
+    return _Rows(kept, _spread(usable, settings.most)), labels, name
 
 
 def _has_audio(corpus: Any) -> list[bool]:
@@ -256,11 +277,3 @@ class _Rows(Dataset[dict[str, Any]]):
     def column(self, name: str) -> list[Any]:
         values = self.corpus.column(name)
         return [values[row] for row in self.rows]
-
-
-def _rates(said: Sequence[str], heard: Sequence[str], spaced: int) -> dict[str, float]:
-    rates = {"CER": cer(said, heard).rate, "WER": wer(said, heard).rate, "sWER": float("nan")}
-    # Without a spacing corrector the table shows a dash.
-    with suppress(DependencyError):
-        rates["sWER"] = swer(said[:spaced], heard[:spaced]).rate
-    return rates

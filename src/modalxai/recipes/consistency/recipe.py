@@ -9,37 +9,39 @@ with a planted truth.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Self
 
 import modalxai as mx
 from modalxai.datasets import random_split
 from modalxai.evaluation import latency
 from modalxai.metrics import confusion, weighted_accuracy, weighted_f1
 from modalxai.protocols import Samples
-from modalxai.recipes.checkpoints import Checkpoints
+from modalxai.recipes.checkpoints import TINY
 from modalxai.recipes.consistency import analysis as analysis
-from modalxai.recipes.consistency import tables as tables
-from modalxai.recipes.consistency.data import Talk, View, larger, read
-from modalxai.recipes.consistency.models import FUSIONS, TRUE, Maker, System, fused, systems
+from modalxai.recipes.consistency import conclusion as conclusion
+from modalxai.recipes.consistency.data import Talk, View, larger, rates, read
+from modalxai.recipes.consistency.models import SHALLOW, TRUE, Maker, System, systems
 from modalxai.recipes.consistency.settings import Settings, settings_for
 from modalxai.recipes.memory import forget
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
+from modalxai.recipes.workers import deal
 from modalxai.training import ConsistencyCollate, fit
 
 PARTS = ("train", "dev", "test")
-SHALLOW = fused("shallow")
-"""The model that the paper's contributions are of: Shallow Fusion on true text."""
 BACKGROUND = 100
 """Training samples that lend their features where a modality is removed."""
 CLOCKED = 10
 """Utterances whose latency is measured."""
-ALL = "mean of the three"
+REMOVALS = ("absent", "mean", "marginal")
+"""Of the report: the first is what its model was trained for, the others stand beside it."""
+
+Task = tuple[int, System] | None
+"""A seed and one model of the comparison; ``None`` for the model of the report."""
 
 
 def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
@@ -58,17 +60,28 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
         The figures of ``metrics.json``.
     """
     chosen = settings_for(options) if settings is None else settings
-    run = Run("consistency", options, asdict(chosen))
-    talk = read(options.data, chosen)
-    checkpoints = Checkpoints(options.checkpoints, options.encoder_size)
-    maker = Maker(chosen, checkpoints, talk.labels, talk.samples, talk.columns)
-    study = Study(run, chosen, talk, maker)
-    results = {
-        one.key: [study.stage(seed, one) for seed in range(chosen.seeds)] for one in systems(chosen)
-    }
-    shares = [study.contributions(seed) for seed in range(chosen.seeds)]
-    report = study.explain()
-    return study.conclude(results, shares, report)
+    study = Study.begin(options, chosen)
+    every, seeds = systems(chosen), range(chosen.seeds)
+    # The longest first.
+    tasks: list[Task] = [None, *((seed, one) for one in reversed(every) for seed in seeds)]
+    deal(
+        partial(_elsewhere, options, chosen) if options.processes > 1 else lambda: study.do,
+        [task for task in tasks if not study.done(task)],
+        options.processes,
+        # So that the tiny form's figures are the same on any machine's cores.
+        threads=1 if options.checkpoints == TINY else None,
+    )
+    return conclusion.conclude(
+        study,
+        {one.key: [study.stage(seed, one) for seed in seeds] for one in every},
+        [study.contributions(seed) for seed in seeds],
+        study.explain(),
+    )
+
+
+def _elsewhere(options: Options, settings: Settings) -> Callable[[Task], None]:
+    """What another process of the run does tasks by."""
+    return Study.begin(options, settings).do
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,31 @@ class Study:
     talk: Talk
     maker: Maker
     _parts: dict[int, dict[str, Samples]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def begin(cls, options: Options, settings: Settings) -> Self:
+        """A run's folder, and its corpus, read."""
+        run = Run("consistency", options, asdict(settings))
+        talk = read(options.data, settings, run.place("heard"))
+        maker = Maker(settings, run.checkpoints(), talk.labels, talk.samples, talk.columns)
+        return cls(run, settings, talk, maker)
+
+    def do(self, task: Task) -> None:
+        """Leave a task's stages finished."""
+        if task is None:
+            self.explanations()
+            return
+        self.stage(*task)
+        if task[1] == SHALLOW:
+            self.contributions(task[0])
+
+    def done(self, task: Task) -> bool:
+        """Whether a task's stages are finished."""
+        if task is None:
+            return self.run.finished("explanations")
+        seed, system = task
+        last = "contributions" if system == SHALLOW else system.key
+        return self.run.finished(f"seed-{seed}/{last}")
 
     def parts(self, seed: int) -> dict[str, Samples]:
         """Training, validation and test part; at random, as in the paper: speakers are shared."""
@@ -173,17 +211,38 @@ class Study:
         folder = self.run.place(f"seed-{seed}/{SHALLOW.key}") / "model"
         return mx.EmotionModel.from_pretrained(folder).to(self.run.options.device).eval()
 
-    def explain(self) -> mx.Report:
-        """A Shallow Fusion that has seen "absent", explained on the test part of seed 0.
+    def explanations(self) -> list[mx.Explanation]:
+        """A Shallow Fusion that has seen "absent", on the test part of seed 0, by removal, once.
 
         On synthetic speech it learns from more utterances than the compared ones: the planted
         truth is that of a model that has learnt it.
         """
+
+        def made(place: Path) -> Mapping[str, Any]:
+            study = self._larger()
+            model, parts = study._reported(), study.parts(0)
+            background = _some(parts["train"], BACKGROUND)
+            for removal in REMOVALS:
+                draws = self.settings.donors if removal == "marginal" else 1
+                mx.explain(
+                    model, parts["test"], removal=removal, background=background, draws=draws,
+                    batch_size=32,
+                ).save(place / removal)  # fmt: skip
+            return {}
+
+        self.run.stage("explanations", made)
+        return [mx.Explanation.load(self.run.place("explanations") / one) for one in REMOVALS]
+
+    def _larger(self) -> Self:
+        """The study of the report's model."""
+        if self.talk.rule is None:
+            return self
+        talk = larger(self.talk, self.settings)
+        maker = Maker(self.settings, self.maker.checkpoints, talk.labels, talk.samples, {})
+        return type(self)(self.run, self.settings, talk, maker)
+
+    def _reported(self) -> mx.EmotionModel:
         chosen = self.settings
-        if self.talk.rule is not None and not self.talk.larger:
-            talk = larger(self.talk, chosen)
-            maker = Maker(chosen, self.maker.checkpoints, talk.labels, talk.samples, {})
-            return Study(self.run, chosen, talk, maker).explain()
 
         def trained(place: Path) -> mx.EmotionModel:
             model = self.maker.model(SHALLOW, 0, dropout=chosen.explained_dropout)
@@ -191,158 +250,30 @@ class Study:
             self.train(model, SHALLOW, 0, place / "training", chosen.explained_epochs)
             return forget(model)
 
-        model = self.run.model("explained", trained)
-        parts = self.parts(0)
-        background = _some(parts["train"], BACKGROUND)
-        explanation, *others = (
-            mx.explain(
-                model,
-                parts["test"],
-                removal=removal,
-                background=background,
-                draws=draws,
-                batch_size=32,
-            )
-            for removal, draws in (("absent", 1), ("mean", 1), ("marginal", chosen.donors))
-        )
-        report = mx.Report(
-            explanation,
-            cluster="speaker",
-            alternatives=others,
-            gold=analysis.planted(self.talk.rule, "absent", "predicted"),
-        )
+        return self.run.model("explained", trained)
+
+    def explain(self) -> mx.Report:
+        """The page on the report's model, beside the planted truth where there is one."""
+        explanation, *others = self.explanations()
+        gold = analysis.planted(self.talk.rule, "absent", "predicted")
+        report = mx.Report(explanation, cluster="speaker", alternatives=others, gold=gold)
         report.save_html(self.run.folder / "report.html")
         self.run.say(report.table())
         return report
 
-    def conclude(
-        self,
-        results: Mapping[str, Sequence[Mapping[str, Any]]],
-        shares: Sequence[Mapping[str, Mapping[str, float]]],
-        report: mx.Report,
-    ) -> dict[str, Any]:
-        """Tables, figures, metrics."""
-        every = systems(self.settings)
-        scores = {
-            (one.key, words): {
-                kind: [seed[words][kind] for seed in results[one.key]] for kind in found
-            }
-            for one in every
-            for words, found in results[one.key][0].items()
-        }
-        recovered = {name: self._recoveries(scores, name) for name in self.talk.columns}
-        right = {TRUE: analysis.recalls(scores[SHALLOW.key, TRUE]["confusion"])}
-        drawn: dict[str, dict[str, Any]] = {}
-        for name in self.talk.columns:
-            plain, helped = (fused("shallow", name, consistency) for consistency in (False, True))
-            right[f"{name}, plain"] = analysis.recalls(scores[plain.key, name]["confusion"])
-            right[f"{name}, loss"] = analysis.recalls(scores[helped.key, name]["confusion"])
-            drawn[name] = {
-                "true text": scores[SHALLOW.key, TRUE]["confusion"],
-                "trained on recognised text": scores[plain.key, name]["confusion"],
-                "with the consistency loss": scores[helped.key, name]["confusion"],
-            }
-        audio = analysis.audio_shares(self.talk.rule, shares, report)
-        note = f"{self.talk.name}, {self.settings.seeds} seeds"
-        self.run.tables(
-            [
-                tables.scores_table(f"Emotion, {note}", every, scores),
-                tables.recovery_table(f"Points of weighted F1, {note}", recovered),
-                tables.rates_table(f"Recognisers, error rates in %, {note}", self.talk.rates),
-                tables.labels_table(
-                    f"Audio's share and part right, in %, Shallow Fusion, {note}",
-                    self.talk.labels,
-                    audio,
-                    right,
-                ),
-            ]
-        )
-        drop = {n: right[TRUE] - right[f"{n}, plain"] for n in self.talk.columns}
-        gain = {n: right[f"{n}, loss"] - right[f"{n}, plain"] for n in self.talk.columns}
-        labels = self.talk.labels
-        self.run.figure("confusions", analysis.confusion_figure(labels, drawn))
-        self.run.figure("contributions", analysis.contribution_figure(labels, audio, drop, gain))
-        wait = latency(self._shallow(0).cpu(), _some(self.parts(0)["test"], CLOCKED))
-        figures = {
-            "corpus": self.talk.name,
-            "utterances": len(self.talk.samples),
-            "labels": labels,
-            "rates": self.talk.rates,
-            "scores": {f"{key}, tested on {words}": one for (key, words), one in scores.items()},
-            "recovery": {
-                name: {fusion: asdict(one) for fusion, one in found.items()}
-                for name, found in recovered.items()
-            },
-            "audio_share": audio,
-            "right": right,
-            "text_share_and_drop": {
-                name: analysis.rank_correlation(audio[analysis.GRAD_CAM], drop[name], labels)
-                for name in drop
-            },
-            "report": [
-                {"label": row.label, "share": row.share, "n": row.n, "flags": row.flags}
-                for row in report.shares()
-            ],
-            "planted_errors": analysis.planted_errors(report),
-            "latency": asdict(wait),
-            "checkpoints": self.maker.checkpoints.describe(),
-            "departures": self.departures(),
-        }
-        self.run.metrics(figures)
-        self.run.say(f"\nLatency, Shallow Fusion: {wait}\n" + "\n".join(self.departures()))
-        return figures
+    def rates(self) -> dict[str, Any]:
+        """How wrong each recogniser is, counted once."""
+        return self.run.stage("rates", lambda _: rates(self.talk, self.settings.spaced))
 
-    def _recoveries(
-        self, scores: Mapping[tuple[str, str], Any], name: str
-    ) -> dict[str, analysis.Recovery]:
-        """By fusion, and of their mean."""
+    def latency(self) -> dict[str, Any]:
+        """Of the Shallow Fusion on the CPU, for whole utterances and windows of one second."""
 
-        def f1(system: System) -> np.ndarray:
-            return np.array(scores[system.key, system.words]["f1"])
+        def measured(_: Path) -> dict[str, Any]:
+            samples = _some(self.parts(0)["test"], CLOCKED)
+            found = latency(self._shallow(0).cpu(), samples)
+            return {**asdict(found), "said": str(found)}
 
-        made = [
-            np.array([f1(fused(fusion)), f1(fused(fusion, name)), f1(fused(fusion, name, True))])
-            for fusion in FUSIONS
-        ]
-        found = {
-            fusion: analysis.recovery(*one.tolist())
-            for fusion, one in zip(FUSIONS, made, strict=True)
-        }
-        return found | {ALL: analysis.recovery(*np.mean(made, axis=0).tolist())}
-
-    def departures(self) -> list[str]:
-        """Where this run is not the paper's, in sentences."""
-        chosen = self.settings
-        told = [
-            "Open in the source, and chosen here: "
-            f"lambda {chosen.weight:g}, KL {chosen.direction}, "
-            f"stop-gradient {chosen.stop_gradient or 'none'}.",
-            f"The report's model was trained with modality dropout {chosen.explained_dropout:g}, "
-            "so that it has seen 'absent'; the compared models with "
-            f"{chosen.modality_dropout:g}.",
-            *(
-                [
-                    f"The report's model learns from {chosen.explained_samples} utterances of the "
-                    "same planted truth, split alike: it can only be held against what it has "
-                    "learnt."
-                ]
-                if self.talk.rule
-                else []
-            ),
-            "Grad-CAM's shares are the paper's practice and no property of the model's function; "
-            "the Shapley shares are.",
-        ]
-        if chosen.audio_trainable == "none":
-            told.append(
-                "wav2vec 2.0 is fine-tuned in the source. Here it is frozen, and a convolution and "
-                "a transformer layer behind it learn in its place."
-            )
-        if any(one.plugin == "simulated" for one in chosen.recognisers):
-            told.append(
-                "The recognisers are simulated: they corrupt the true text at the character error "
-                "rates of the paper's services, evenly, which makes more words wrong than theirs."
-            )
-        return told
+        return self.run.stage("latency", measured)
 
 
 def _some(samples: Samples, most: int) -> list[Any]:

@@ -138,7 +138,7 @@ TINY = replace(
     # So that every recording is encoded once for all models. The text encoder learns.
     audio_trainable="none",
     training=FitSettings(
-        epochs=8, lr=3e-3, batch_size=32, optimizer="adam", schedule="cosine", clip=1.0
+        epochs=6, lr=3e-3, batch_size=32, optimizer="adam", schedule="cosine", clip=1.0
     ),
     explained_epochs=14,
     spaced=120,

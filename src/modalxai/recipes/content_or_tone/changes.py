@@ -11,7 +11,6 @@ from modalxai.recipes.content_or_tone import analyses as analyses
 from modalxai.recipes.content_or_tone import models as models
 from modalxai.recipes.content_or_tone import synthetic as synthetic
 from modalxai.recipes.content_or_tone.comparisons import LITTLE
-from modalxai.recipes.content_or_tone.settings import SEED
 from modalxai.report import Report, find_bias
 from modalxai.training import BalancedEvidence, EmotionLoss
 
@@ -31,7 +30,7 @@ def bias(system: System, model: mx.EmotionModel) -> dict[str, Any]:
     corpus, encoders = system.corpus, system.settings.encoders
     reference: Any = corpus.planted or "corpus"
     if corpus.rule is not None:
-        corpus = synthetic.biased_corpus(system.settings, SEED)
+        corpus = synthetic.biased_corpus(system.settings)
         model = system.trained("biased", encoders, corpus)
     before = plain_report(system, "biased" if corpus.rule else "model", model)
     found = {one.label: one for one in find_bias(before, reference) if one.modality == "audio"}

@@ -85,7 +85,7 @@ def meld(folder: Path, settings: Settings) -> Corpus:
     )  # fmt: skip
 
 
-def manifest(folder: Path, settings: Settings, seed: int = 0) -> Corpus:
+def manifest(folder: Path, settings: Settings) -> Corpus:
     """A folder with ``manifest.csv``: path or audio, transcript or text, emotion or label, speaker.
 
     Every fourth speaker, at least one of each value of ``part`` where there is such a column, is
@@ -116,7 +116,8 @@ def manifest(folder: Path, settings: Settings, seed: int = 0) -> Corpus:
     held = set()
     for group in sorted({one for one, _ in pairs}):
         voices = [voice for one, voice in pairs if one == group]
-        held |= set(np.random.default_rng(seed).permutation(voices)[: max(1, len(voices) // 4)])
+        shuffled = np.random.default_rng(settings.seed).permutation(voices)
+        held |= set(shuffled[: max(1, len(voices) // 4)])
     rows = list(corpus)
     return Corpus(
         folder.name, corpus.labels,

@@ -56,7 +56,6 @@ def build(
     settings: Settings,
     checkpoints: Checkpoints,
     without: str | None = None,
-    seed: int = 0,
 ) -> mx.EmotionModel:
     """A model with new weights wherever no checkpoint gives them.
 
@@ -66,11 +65,10 @@ def build(
         See `modalities`.
     without
         A modality that is left out.
-    seed
-        Of the new weights; the caller's generators are as before.
     """
+    # The caller's generators are as before.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(settings.seed)
         made: dict[str, Any] = {}
         for modality, name in modalities(encoders).items():
             if modality == without:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import modalxai as mx
-from modalxai.recipes.checkpoints import Checkpoints
 from modalxai.recipes.content_or_tone import analyses as analyses
 from modalxai.recipes.content_or_tone import changes as changes
 from modalxai.recipes.content_or_tone import comparisons as comparisons
@@ -28,7 +27,7 @@ from modalxai.recipes.content_or_tone import results as results
 from modalxai.recipes.content_or_tone import synthetic as synthetic
 from modalxai.recipes.content_or_tone.data import Corpus
 from modalxai.recipes.content_or_tone.models import BATCH
-from modalxai.recipes.content_or_tone.settings import SEED, Settings, kind_of, settings_for
+from modalxai.recipes.content_or_tone.settings import Settings, kind_of, settings_for
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
 from modalxai.report import Report
@@ -53,7 +52,8 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     dict
         What ``metrics.json`` holds.
     """
-    system = System(options, settings_for(options) if settings is None else settings)
+    chosen = settings_for(options) if settings is None else settings
+    system = System(options, chosen)
     system.run.say(system.about())
     model = system.trained("model", system.settings.encoders)
     scored = {system.settings.encoders: system.scores("model", model)}
@@ -78,6 +78,11 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
         "bias": changes.bias(system, model),
         "slim": changes.slim(system, model),
         "latency": system.latency("model", model),
+        "checkpoints": system.run.checkpoints().describe(),
+        "further seeds": [
+            again(options, replace(chosen, seed=chosen.seed + more))
+            for more in range(1, options.seeds or 1)
+        ],
     }
     report.save_html(system.run.folder / "report.html")
     system.run.figure("shares", report.figure())
@@ -91,6 +96,15 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     return found
 
 
+def again(options: Options, settings: Settings) -> dict[str, Any]:
+    """Scores and shares of one more seed: other weights, other voices or another split."""
+    place = options.out / f"seed-{settings.seed}"
+    system = System(replace(options, out=place, seeds=None), settings)
+    model = system.trained("model", settings.encoders)
+    shares = system.shares(changes.plain_report(system, "model", model))
+    return {"seed": settings.seed, "scores": system.scores("model", model), "shares": shares}
+
+
 class System:
     """The stages, each kept in the run's folder once it is done."""
 
@@ -98,18 +112,18 @@ class System:
         self.options, self.settings = options, settings
         self.run = Run("content-or-tone", options, asdict(settings))
         if options.data is None:
-            self.corpus = synthetic.synthetic(settings, SEED)
+            self.corpus = synthetic.synthetic(settings)
         elif kind_of(options.data) == "meld":
             self.corpus = data.meld(options.data, settings)
         else:
-            self.corpus = data.manifest(options.data, settings, SEED)
+            self.corpus = data.manifest(options.data, settings)
         self.audible = "audio" in models.modalities(settings.encoders)
 
     def about(self) -> str:
         """On what, and how it departs from the source."""
         said = [
             f"Content or tone on {self.corpus.name}: {self.settings.encoders}, "
-            f"{self.options.checkpoints} checkpoints, one seed."
+            f"{self.options.checkpoints} checkpoints, seed {self.settings.seed}."
         ]
         if self.settings.modality_dropout:
             said.append(
@@ -134,17 +148,17 @@ class System:
     ) -> mx.EmotionModel:
         """The model of a stage, trained now or before; from ``start`` on, if there is one."""
         known = self.corpus if corpus is None else corpus
-        source = Checkpoints(self.options.checkpoints, self.options.encoder_size, language=language)
+        chosen = training or models.training_of(encoders, self.settings)
 
         def make(place: Path) -> mx.EmotionModel:
             # A copy: the model that it starts from is looked at afterwards.
             model = copy.deepcopy(start)
             if model is None:
-                model = models.build(encoders, known.emotions, self.settings, source, without, SEED)
+                source = self.run.checkpoints(language)
+                model = models.build(encoders, known.emotions, self.settings, source, without)
             return models.train(
-                model.to(self.options.device), known,
-                training or models.training_of(encoders, self.settings), place / "fit",
-                losing=losing, memory=self.settings.memory,
+                model.to(self.options.device), known, replace(chosen, seed=self.settings.seed),
+                place / "fit", losing=losing, memory=self.settings.memory,
                 title=None if self.options.quiet else name,
             )  # fmt: skip
 
@@ -303,7 +317,7 @@ class System:
         """One sentence of praise in four tones, to a model that has learnt Korean and sarcasm."""
         if self.options.data is not None or not self.audible:
             return {"skipped": "the phrase is spoken to a model of synthetic speech"}
-        corpus = synthetic.phrase_corpus(self.settings, SEED)
+        corpus = synthetic.phrase_corpus(self.settings)
         voice = models.modalities(self.settings.encoders)["audio"]
         model = self.trained("phrase", f"{voice}+{KOREAN}", corpus, language="ko")
         explanation = self.explained("phrase/first", model, corpus.test, self.removal)

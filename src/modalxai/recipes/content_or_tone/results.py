@@ -28,6 +28,8 @@ Found = Mapping[str, Any]
 def tables(found: Found, on: str) -> list[ResultsTable]:
     """Every table of what the recipe returned, in order; what was skipped has none."""
     made = [_scores(found["scores"], on), _shares(found["shares"], on)]
+    if more := found["further seeds"]:
+        made.append(_seeds([found["shares"], *(one["shares"] for one in more)], on))
     made += _masking(found["masking"], on)
     for name, make in (
         ("words", _words),
@@ -74,11 +76,12 @@ def _scores(found: Found, on: str) -> ResultsTable:
 
 
 def _shares(found: Found, on: str) -> ResultsTable:
-    metrics = ("audio", "text", "n", "audio, planted", "points apart")
+    told = any(one.get("planted") is not None for one in found.values())
+    metrics = ("audio", "text", "n", *(("audio, planted", "points apart") if told else ()))
     lines = []
     for label, one in found.items():
         values = {name: share for name, share in one["share"].items() if name in metrics}
-        values |= {"n": float(one["n"])}
+        values |= {"n": int(one["n"])}
         if one.get("planted") is not None:
             values |= {
                 "audio, planted": one["planted"], "points apart": 100 * one["apart"]
@@ -87,6 +90,20 @@ def _shares(found: Found, on: str) -> ResultsTable:
         lines.append(Line(label, values, paper))
     title = f"Share of audio and text by emotion, {on} (the paper's are illustrations)"
     return ResultsTable(title, metrics, (*lines,))
+
+
+def _seeds(seeds: Sequence[Found], on: str) -> ResultsTable:
+    metrics = ("audio", "audio, planted", "points apart", "at most")
+    lines = []
+    for label in seeds[0]:
+        found = [one[label] for one in seeds if label in one]
+        values: dict[str, Any] = {"audio": [one["share"].get("audio", NAN) for one in found]}
+        if found[0]["planted"] is not None:
+            apart = [100 * one["apart"] for one in found]
+            values |= {"audio, planted": found[0]["planted"], "points apart": apart}
+            values["at most"] = max(apart)
+        lines.append(Line(label, values))
+    return ResultsTable(f"Audio's share over {len(seeds)} seeds, {on}", metrics, (*lines,))
 
 
 def _masking(found: Found, on: str) -> list[ResultsTable]:
@@ -108,7 +125,7 @@ def _masking(found: Found, on: str) -> list[ResultsTable]:
 
 def _words(found: Found, on: str) -> ResultsTable:
     lines = [
-        Line(word, {"nats": value, "n": float(count)}, group=label)
+        Line(word, {"nats": value, "n": int(count)}, group=label)
         for label, words in found["words"].items()
         for word, value, count in words
     ]
@@ -145,15 +162,15 @@ def _prosody(found: Found, on: str) -> ResultsTable:
 def _mismatch(found: Found, on: str) -> ResultsTable:
     metrics = ("n", "accuracy", "audio share", "disagreeing", "audio wins", "cancellation")
     lines = [
-        Line(name, {"n": float(one["n"]), **{key: one[key] for key in metrics[1:3]}})
+        Line(name, {"n": int(one["n"]), **{key: one[key] for key in metrics[1:3]}})
         for name, one in found["groups"].items()
     ]
     lines += [
         Line(
             one["label"],
             {
-                "n": float(one["n"]),
-                "disagreeing": float(one["disagreeing"]),
+                "n": int(one["n"]),
+                "disagreeing": int(one["disagreeing"]),
                 "audio wins": one["win_share"],
                 "cancellation": one["cancellation"],
             },
@@ -169,10 +186,10 @@ def _phrase(found: Found, on: str) -> ResultsTable:
     metrics = ("n", "right", *names, "audio, nats", "text, nats", "disagreeing", "audio wins")
     lines = []
     for tone, one in found["tones"].items():
-        values = {"n": float(one["n"]), "right": one["right"]}
+        values = {"n": int(one["n"]), "right": one["right"]}
         values |= dict(zip(names, one["probabilities"], strict=True))
         values |= {"audio, nats": one["audio"], "text, nats": one["text"]}
-        values |= {"disagreeing": float(one["disagreeing"]), "audio wins": one["audio_wins"]}
+        values |= {"disagreeing": int(one["disagreeing"]), "audio wins": one["audio_wins"]}
         lines.append(Line(f"{tone}: {one['deserved']}", values))
     return ResultsTable(f"{found['phrase']} in four tones", metrics, (*lines,))
 
@@ -183,7 +200,7 @@ def _situations(found: Found, on: str) -> ResultsTable:
     lines = [
         Line(
             f"{value}: {one['serves']} serves, {one['hurts']} hurts",
-            {"n": float(one["n"]), **{key: one[key] for key in metrics[1:]}},
+            {"n": int(one["n"]), **{key: one[key] for key in metrics[1:]}},
             group=column,
         )
         for column, values in found.items()
@@ -245,18 +262,21 @@ def unit_figure(sample: Found) -> Figure:
     """Words and segments of one utterance, and what each adds to the predicted emotion."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1.2 + 0.9 * len(sample["units"])), layout="constrained")
+    # Words of a long sentence stand upright, and take room.
+    turned = {name: len(units) > MANY for name, units in sample["units"].items()}
+    height = 1.2 + sum(1.8 if upright else 0.9 for upright in turned.values())
+    figure = Figure(figsize=(8, height), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(sample["units"]), 1))
-    for place, (axis, (name, units)) in enumerate(zip(axes, sample["units"].items(), strict=True)):
+    for axis, (name, units) in zip(axes, sample["units"].items(), strict=True):
         values = [value for _, value in units]
-        axis.bar(range(len(units)), values, color=COLOURS[place])
+        axis.bar(range(len(units)), values, color=COLOURS[("audio", "text").index(name)])
         axis.axhline(0, color=INK, linewidth=0.8)
         families, said = writable([one for one, _ in units])
-        # Words of a long sentence stand upright.
-        turned = 90 if len(units) > MANY else 0
+        rotation = 90 if turned[name] else 0
         axis.set_xticks(
-            range(len(units)), said, fontsize=8, family=families, rotation=turned, parse_math=False
-        )
+            range(len(units)), said,
+            fontsize=8, family=families, rotation=rotation, parse_math=False,
+        )  # fmt: skip
         axis.set_ylabel(f"{name}, nats")
     axes[0].set_title(f"{sample['id']}: {sample['label']}", parse_math=False, fontsize=10)
     return figure
@@ -299,7 +319,8 @@ def spectrogram_figure(found: Any, samples: Sequence[Any], pictures: Sequence[An
         heat = (image.values / image.values.max().clamp(min=1e-12)).numpy()
         drawn = axis.imshow(
             heat, origin="lower", aspect="auto",
-            cmap="inferno", alpha=0.5, vmin=0, vmax=1,
+            # As solid as it is hot, so that the speech shows where nothing is.
+            cmap="inferno", alpha=0.8 * heat, vmin=0, vmax=1,
             extent=(
                 float(image.seconds[0]), float(image.seconds[-1]),
                 float(image.hertz[0]), float(image.hertz[-1]),

@@ -13,8 +13,6 @@ from modalxai.training import FitSettings
 
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 """MELD's seven."""
-SEED = 0
-"""Of the data and of all first weights."""
 TEXT_REMOVALS, AUDIO_REMOVALS = ("mask", "empty"), ("silence", "noise")
 """The masking experiment: [MASK] tokens or an empty sentence; silence or noise."""
 SCRATCH = ("mel-cnn", "byte-text", "mfcc", "waveform-cnn")
@@ -86,6 +84,9 @@ class Settings:
         Samples of each part of a real corpus, ``None`` for all.
     memory
         Up to so many samples, inputs (and features of what does not learn) are kept in memory.
+    seed
+        Of the first weights, of the order of training, and of the data: other voices, or other
+        speakers held out.
     """
 
     encoders: str = "wav2vec2+distilbert"
@@ -112,6 +113,7 @@ class Settings:
     noise: float = 0.0
     most: int | None = None
     memory: int = 4000
+    seed: int = 0
 
 
 PUBLISHED = Settings()
@@ -171,15 +173,8 @@ def settings_for(options: Options) -> Settings:
     Raises
     ------
     InputError
-        Several seeds, which this recipe does not have, or no corpus that it reads.
+        No corpus that it reads.
     """
-    if options.seeds not in (None, 1):
-        raise InputError(
-            "this recipe has one seed",
-            expected="None or 1",
-            got=repr(options.seeds),
-            mend="leave the number of seeds out",
-        )
     chosen = PUBLISHED if options.checkpoints == "published" else TINY
     kind = kind_of(options.data)
     if kind == "meld" and options.data is not None and not has_clips(options.data):

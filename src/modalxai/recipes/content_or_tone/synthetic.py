@@ -23,6 +23,8 @@ from modalxai.types import Audio
 
 PHRASE = "참 잘했다."
 PHRASE_TONES = ("flat", "rising", "excited", "sarcastic")
+VOICES = 1000
+"""Of one seed, at most."""
 HEARD = {"text": "heard_text", "audio": "heard_audio"}
 """Columns of what raters say who have the words only, or the voice only."""
 WHOLE = "heard_whole"
@@ -101,21 +103,17 @@ def shares_of(
     }
 
 
-def synthetic(settings: Settings, seed: int = 0) -> Corpus:
+def synthetic(settings: Settings) -> Corpus:
     """English sentences in synthetic voices; unseen speakers in the test part, half of it noisy."""
-    rule = seven()
-    train = tonebench.ToneBench(
-        rule, settings.train, speakers=range(20), seed=seed, language="en", soft=True, cache=True
-    )
-    heard = tonebench.ToneBench(
-        rule, settings.test, speakers=range(50, 66), seed=seed, language="en", cache=True
-    )
-    clean = [rated(one, rule, seed) | {"noise": "clean"} for one in _all(heard)]
+    rule, seed = seven(), settings.seed
+    train = _spoken(rule, settings.train, range(20), seed, language="en", soft=True)
+    heard = _spoken(rule, settings.test, range(50, 66), seed, language="en")
+    clean = [rated(one, rule, seed) | {"noise": "clean"} for one in heard]
     test = clean + [noisy(one, settings.noise, seed) for one in clean]
     return Corpus(
         "synthetic speech",
         EMOTIONS,
-        _all(train),
+        train,
         (),
         [one | {"voice": _voice(one["speaker"]), "length": _length(one["text"])} for one in test],
         situations=("noise", "voice", "length"),
@@ -129,13 +127,11 @@ def synthetic(settings: Settings, seed: int = 0) -> Corpus:
     )
 
 
-def biased_corpus(settings: Settings, seed: int = 0) -> Corpus:
+def biased_corpus(settings: Settings) -> Corpus:
     """A training part whose raters follow the voice; the test part is that of `synthetic`."""
     rule = biased(seven(), settings.bias)
-    train = tonebench.ToneBench(
-        rule, settings.train, speakers=range(20), seed=seed, language="en", soft=True, cache=True
-    )
-    return Corpus("synthetic speech, biased", EMOTIONS, _all(train), (), (), rule=rule)
+    train = _spoken(rule, settings.train, range(20), settings.seed, language="en", soft=True)
+    return Corpus("synthetic speech, biased", EMOTIONS, train, (), (), rule=rule)
 
 
 def rated(sample: Mapping[str, Any], rule: tonebench.Rule, seed: int) -> dict[str, Any]:
@@ -162,14 +158,12 @@ def noisy(sample: Mapping[str, Any], decibels: float, seed: int) -> dict[str, An
     return {**sample, "id": f"{sample['id']}-noisy", "audio": audio, "noise": "noisy"}
 
 
-def phrase_corpus(settings: Settings, seed: int = 0) -> Corpus:
+def phrase_corpus(settings: Settings) -> Corpus:
     """Korean sentences to learn from; to be judged, `PHRASE` in four tones by unseen voices."""
-    rule = phrases()
-    train = tonebench.ToneBench(
-        rule, settings.phrase, speakers=range(20), seed=seed, soft=True, cache=True
-    )
+    rule, seed = phrases(), settings.seed
     return Corpus(
-        f"{PHRASE} in four tones", rule.labels, _all(train), (),
+        f"{PHRASE} in four tones", rule.labels,
+        _spoken(rule, settings.phrase, range(20), seed, soft=True), (),
         list(spoken(rule, settings.phrase_speakers, seed)),
         planted=shares_of(rule), rule=rule,
     )  # fmt: skip
@@ -179,7 +173,7 @@ def spoken(rule: tonebench.Rule, speakers: int, seed: int) -> Iterator[dict[str,
     """`PHRASE` by each speaker in each tone; ``"labels"`` are what the rule says of praise."""
     words = PHRASE.rstrip(".").split()
     sounds = [phones.sounds(phones.spell(word)) for word in words]
-    for number in range(100, 100 + speakers):
+    for number in range(VOICES * seed + 100, VOICES * seed + 100 + speakers):
         speaker = tonebench.Speaker.numbered(number)
         for tone in PHRASE_TONES:
             name = f"phrase-{speaker.name}-{tone}"
@@ -193,7 +187,12 @@ def spoken(rule: tonebench.Rule, speakers: int, seed: int) -> Iterator[dict[str,
             }  # fmt: skip
 
 
-def _all(corpus: tonebench.ToneBench) -> list[dict[str, Any]]:
+def _spoken(
+    rule: tonebench.Rule, count: int, voices: range, seed: int, **how: Any
+) -> list[dict[str, Any]]:
+    """A corpus in memory; no two seeds share a voice."""
+    speakers = [VOICES * seed + number for number in voices]
+    corpus = tonebench.ToneBench(rule, count, speakers=speakers, seed=seed, **how)
     return [corpus[index] for index in range(len(corpus))]
 
 

@@ -21,7 +21,6 @@ from modalxai.attribution import Explanation
 from modalxai.batching import batches
 from modalxai.datasets import tonebench
 from modalxai.metrics import score_card
-from modalxai.recipes.checkpoints import Checkpoints
 from modalxai.recipes.late_fusion import results as results
 from modalxai.recipes.late_fusion.data import Corpus, Utterances, kemdy19, standards, synthetic
 from modalxai.recipes.late_fusion.settings import (
@@ -83,8 +82,10 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     corpus, kept = system.corpus, system.run
     for line in system.about:
         kept.say(line)
-    seeds = [system.scores(seed) for seed in range(options.seeds or 1)]
-    reports = {name: system.report(name) for name in EXPLAINED}
+    numbers = range(options.seeds or 1)
+    seeds = [system.scores(seed) for seed in numbers]
+    every = {name: [system.report(name, seed) for seed in numbers] for name in EXPLAINED}
+    reports = {name: found[0] for name, found in every.items()}
     reports["three"].save_html(kept.folder / "report.html")
     reports["five"].save_html(kept.folder / "report_five.html")
     scores, gains = [one["scores"] for one in seeds], [one["gains"] for one in seeds]
@@ -96,7 +97,7 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     for name, report in reports.items():
         kept.figure(f"shares-{name}", report.figure())
         if report.gold:
-            table, errors[name] = results.planted(report, corpus.name)
+            table, errors[name] = results.planted(every[name], corpus.name)
             tables.append(table)
     kept.figure("scores", results.scores_figure(scores[0], corpus.name))
     quick = system.latency()
@@ -139,7 +140,7 @@ class System:
     def __init__(self, options: Options, settings: Settings) -> None:
         self.options, self.settings = options, settings
         self.run = Run("late-fusion", options, asdict(settings))
-        self.checkpoints = Checkpoints(options.checkpoints, options.encoder_size)
+        self.checkpoints = self.run.checkpoints()
         self.corpora: dict[int, Corpus] = {}
 
     @property
@@ -240,13 +241,14 @@ class System:
 
         return self.run.stage(f"seed-{seed}/scores", scored)
 
-    def report(self, name: str) -> Report:
+    def report(self, name: str, seed: int = 0) -> Report:
         """Who decides, of three modalities or of five; exact, under three removals."""
-        modalities = EXPLAINED[name]
+        modalities, stage = EXPLAINED[name], f"seed-{seed}/explained-{name}"
 
         def explained(place: Path) -> dict[str, Any]:
-            model, samples = self.combined(modalities), self.corpus.test.only(*modalities)
-            donors = self.corpus.train.only(*modalities)
+            corpus = self.dealt(seed)
+            model, samples = self.combined(modalities, seed), corpus.test.only(*modalities)
+            donors = corpus.train.only(*modalities)
             practice = {one: PRACTICE[one] for one in modalities}
             for kind, asked in (
                 ("absent", {"removal": "absent"}),
@@ -263,9 +265,9 @@ class System:
                 mx.explain(model, samples, batch_size=32, **asked).save(place / kind)
             return {}
 
-        self.run.stage(f"explained-{name}", explained)
+        self.run.stage(stage, explained)
         first, *others = (
-            Explanation.load(self.run.place(f"explained-{name}") / kind)
+            Explanation.load(self.run.place(stage) / kind)
             for kind in ("absent", "marginal", "practice")
         )
         return Report(first, alternatives=others, gold=self.planted(name))

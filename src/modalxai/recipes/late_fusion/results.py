@@ -53,17 +53,34 @@ def gains_table(seeds: Sequence[Mapping[str, Scores]], on: str) -> ResultsTable:
 ENDS = ("value", "low", "high")
 
 
-def planted(report: Report, on: str) -> tuple[ResultsTable, dict[str, dict[str, float]]]:
-    """Measured shares beside the planted ones; by emotion and modality how far they are off."""
-    names = report.explanation.modalities
-    lines, errors = [], {}
-    for row in report.shares():
-        true = report.gold[row.label]
-        apart = {name: abs(row.share[name] - true[name]) for name in names}
-        errors[row.label] = apart
-        values = {name: row.share[name] for name in names}
+def planted(
+    reports: Sequence[Report], on: str
+) -> tuple[ResultsTable, list[dict[str, dict[str, float]]]]:
+    """Measured shares of every seed beside the planted ones.
+
+    Returns
+    -------
+    tuple
+        The table; and of every seed, by emotion and modality, how far they are off.
+    """
+    names, gold = reports[0].explanation.modalities, reports[0].gold
+    found = [{row.label: row.share for row in report.shares()} for report in reports]
+    errors = [
+        {
+            label: {name: abs(share[name] - gold[label][name]) for name in names}
+            for label, share in shares.items()
+            if label in gold
+        }
+        for shares in found
+    ]
+    lines = []
+    for label, true in gold.items():
+        values: dict[str, float | list[float]] = {
+            name: [shares[label][name] for shares in found] for name in names
+        }
         values |= {f"{name}, planted": true[name] for name in names}
-        lines.append(Line(row.label, {**values, "largest error": max(apart.values())}))
+        values["largest error"] = max(error for one in errors for error in one[label].values())
+        lines.append(Line(label, values))
     columns = tuple(column for name in names for column in (name, f"{name}, planted"))
     title = f"Shares of {len(names)} modalities and the planted truth, on {on}"
     return ResultsTable(title, (*columns, "largest error"), tuple(lines)), errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from modalxai.encoders.wav2vec2 import SpeechTuning
 from modalxai.errors import CheckpointError
 from modalxai.recipes.options import Options
 from modalxai.recipes.speecht5.data import DIMENSIONS
-from modalxai.recipes.speecht5.words import ASKED
 from modalxai.training import FitSettings
 from modalxai.types import Labels
 
@@ -41,14 +39,13 @@ class Settings:
         encoder's transformer starts as a copy of the speech encoder's, each with its own prenet.
     trainable
         What learns of an encoder while it is tuned alone; nothing does afterwards.
+        ``"transformer"`` is all but the convolutional front end of speech; of a text encoder, which
+        has none, it is everything.
     speech, text, joint
         How an encoder of speech and one of text is tuned alone, with a linear head of its own; how
         the fusion and its heads are trained.
     width, dropout
         Of the meta-attention.
-    modality_dropout
-        None in the paper. Without it, audio is removed as silence and text as mask tokens; with it
-        "absent" is something that the model has seen, and the planted truth can be compared.
     dimension_weight
         Of the squared error of valence and arousal beside the mean cross-entropy of the emotions:
         1/7 makes the loss a sum over seven classifiers and one linear layer, seven times as small.
@@ -56,8 +53,6 @@ class Settings:
         Characters of a text, longer ones are cut; ``None`` for as many as the encoder can read.
     seeds
         Splits (or synthetic corpora) and weights to repeat everything with.
-    translator
-        See `modalxai.recipes.speecht5.words.ASKED`; ``None`` for no translator.
     """
 
     parts: tuple[float, float] = (8, 2)
@@ -68,25 +63,23 @@ class Settings:
     joint: FitSettings = field(default_factory=lambda: FitSettings(30, 1e-3, 32))
     width: int = 768
     dropout: float = 0.1
-    modality_dropout: float = 0.0
     dimension_weight: float = 1 / 7
     tokens: int | None = None
     seeds: int = 1
-    translator: str | None = None
 
 
 PUBLISHED = Settings()
 TINY = Settings(
-    parts=(720, 360),
-    speech=FitSettings(8, 3e-3, 32, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
-    text=FitSettings(12, 3e-3, 32, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
+    parts=(1440, 360),
+    trainable="transformer",
+    speech=FitSettings(5, 3e-3, 32, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
+    text=FitSettings(8, 3e-3, 32, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
     joint=FitSettings(30, 3e-3, 32, optimizer="adamw", weight_decay=0.01, schedule="cosine"),
     width=64,
     dropout=0.0,
-    modality_dropout=0.25,
     seeds=3,
 )
-"""For synthetic speech and tiny checkpoints; with the dropout that its truth supposes."""
+"""For synthetic speech and tiny checkpoints."""
 QUICK = replace(
     TINY,
     parts=(80, 40),
@@ -97,17 +90,13 @@ QUICK = replace(
 
 
 def settings_for(options: Options) -> Settings:
-    """The paper's settings, or those for tiny checkpoints; the translator of the environment."""
+    """The paper's settings, or those for tiny checkpoints."""
     chosen = QUICK if options.quick else TINY if options.checkpoints == "tiny" else PUBLISHED
     if options.data is not None:
         chosen = replace(chosen, parts=PUBLISHED.parts)
     elif options.checkpoints != "tiny" and not options.quick:
         chosen = replace(chosen, parts=TINY.parts)
-    return replace(
-        chosen,
-        seeds=options.seeds or chosen.seeds,
-        translator=os.environ.get(ASKED) or chosen.translator,
-    )
+    return replace(chosen, seeds=options.seeds or chosen.seeds)
 
 
 def labels_for(dimensions: bool) -> Labels:
@@ -143,9 +132,7 @@ def _get(shapes: Sequence[dict[str, tuple[int, ...]]], name: str) -> bool:
     return shapes[0].get(name) != shapes[1].get(name)
 
 
-def build(
-    encoders: dict[str, Any], labels: Labels, settings: Settings, dropout: float | None = None
-) -> mx.EmotionModel:
+def build(encoders: dict[str, Any], labels: Labels, settings: Settings) -> mx.EmotionModel:
     """Encoders and meta-attention; one linear classifier per emotion, one layer for dimensions.
 
     Parameters
@@ -155,9 +142,7 @@ def build(
     labels
         From `labels_for`.
     settings
-        Width and dropout of the fusion.
-    dropout
-        Modality dropout, the settings' for ``None``.
+        Width and dropout of the fusion. No modality is dropped in training, as in the paper.
     """
     fusion = mx.fusion.MetaAttention(
         {name: one.dim for name, one in encoders.items()},
@@ -165,8 +150,7 @@ def build(
         width=settings.width,
         dropout=settings.dropout,
     )
-    chosen = settings.modality_dropout if dropout is None else dropout
-    return mx.EmotionModel(encoders, fusion, modality_dropout=chosen)
+    return mx.EmotionModel(encoders, fusion, modality_dropout=0.0)
 
 
 def start_at(fusion: Any, means: Sequence[float]) -> None:

@@ -6,9 +6,10 @@ meta-attention mixes what they say. On KEMDy19 and KEMDy20 together, or on synth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 
 import modalxai as mx
 from modalxai.plugins import create
-from modalxai.recipes.checkpoints import PLUGINS, Checkpoints
+from modalxai.recipes.checkpoints import PLUGINS, TINY
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
 from modalxai.recipes.speecht5 import results as results
@@ -31,11 +32,13 @@ from modalxai.recipes.speecht5.models import (
 )
 from modalxai.recipes.speecht5.vectors import Vectors, pooled
 from modalxai.recipes.speecht5.words import words_for
+from modalxai.recipes.workers import deal
 from modalxai.report import Report
 from modalxai.training import EmotionLoss, FitSettings, Objective, fit
 
 BATCH = 32
-DONORS = 16
+DONORS = 160
+"""Utterances of the training part that stand in for what is removed, all for each sample."""
 SHOWN = 20
 """Utterances whose latency is measured."""
 ENCODERS = {
@@ -69,6 +72,13 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     run, seeds = system.run, range(chosen.seeds)
     run.say(system.about())
     checkpoints = system.sources()
+    deal(
+        partial(_elsewhere, options, chosen) if options.processes > 1 else lambda: system.train,
+        [one for one in product(seeds, MODELS) if not system.trained(one)],
+        options.processes,
+        # So that the tiny form's figures are the same on any machine's cores.
+        threads=1 if options.checkpoints == TINY else None,
+    )
     scores = {
         arm: {name: [system.scores(seed, name, arm) for seed in seeds] for name in names}
         for arm, names in MODELS.items()
@@ -116,14 +126,19 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     return figures
 
 
+def _elsewhere(options: Options, settings: Settings) -> Callable[[tuple[int, str]], None]:
+    """What another process of the run trains by."""
+    return System(options, settings).train
+
+
 class System:
     """The stages, each kept in the run's folder once it is done."""
 
     def __init__(self, options: Options, settings: Settings) -> None:
         self.options, self.settings = options, settings
         self.run = Run("speecht5", options, asdict(settings))
-        self.checkpoints = Checkpoints(options.checkpoints, options.encoder_size, language="ko")
-        self.words = words_for(settings.translator, options.data is None)
+        self.checkpoints = self.run.checkpoints()
+        self.words = words_for(options.translator, options.data is None)
         self.corpus = cache(self._corpus)
         self.known = cache(self._known)
 
@@ -141,12 +156,8 @@ class System:
             f"Siamese initialisation: {starts[chosen.siamese]}.",
             "Without valence and arousal, the encoders are tuned without them too.",
             "Speakers are in one part only.",
+            "Explained by marginal removal, for which no modality has to be dropped in training.",
         ]
-        if chosen.modality_dropout:
-            said.append(
-                f"Departure: modality dropout {chosen.modality_dropout} in the joint model, which "
-                "the explanation by absence supposes; the paper has none."
-            )
         return " ".join(said)
 
     def sources(self) -> dict[str, Any]:
@@ -158,6 +169,18 @@ class System:
             return self.checkpoints.describe()
 
         return self.run.stage("checkpoints", make)
+
+    def train(self, task: tuple[int, str]) -> None:
+        """Leave every model of a seed and an arm trained and scored."""
+        seed, arm = task
+        for name in MODELS[arm]:
+            self.scores(seed, name, arm)
+
+    def trained(self, task: tuple[int, str]) -> bool:
+        """Whether `train` was done."""
+        seed, arm = task
+        stages = [f"{self.place(seed, name, arm)}/scores" for name in MODELS[arm]]
+        return all(map(self.run.finished, stages))
 
     def scores(self, seed: int, name: str, arm: str) -> dict[str, Any]:
         """Train a model of the table, and score it on the test part."""
@@ -179,7 +202,7 @@ class System:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 encoders = {modality: self.encoder(name)}
-                model = build(encoders, labels_for(arm == "with"), self.settings, dropout=0.0)
+                model = build(encoders, labels_for(arm == "with"), self.settings)
             chosen = self.settings.speech if modality == "audio" else self.settings.text
             self.fit(model, train, train, replace(chosen, seed=seed), place)
             return model
@@ -207,8 +230,11 @@ class System:
     def encoder(self, name: str) -> Any:
         """An encoder as its checkpoint has it; the two of SpeechT5 are siamese twins."""
         modality, checkpoint = ENCODERS[name]
-        own = {} if modality == "audio" else {"max_length": self.settings.tokens, "truncate": True}
-        made = self.checkpoints.encoder(checkpoint, trainable=self.settings.trainable, **own)
+        own: dict[str, Any] = {"trainable": self.settings.trainable}
+        if modality == "text":
+            own |= {"max_length": self.settings.tokens, "truncate": True}
+            own |= {"trainable": "all"} if own["trainable"] == "transformer" else {}
+        made = self.checkpoints.encoder(checkpoint, **own)
         if name == "tts":
             siamese(self.checkpoints.encoder(ENCODERS["vc"][1]), made, self.settings.siamese)
         return made
@@ -246,17 +272,13 @@ class System:
         test, train = (
             self.task(seed, part, ("audio", "text"), "with") for part in ("test", "train")
         )
-        known = [train[row] for row in range(0, len(train), max(1, len(train) // 64))]
-        absent = "absent" if model.modality_dropout else {"audio": "silence", "text": "mask"}
-        removals: list[tuple[Any, int]] = [(absent, 1), ("mean", 1), ("marginal", DONORS)]
+        spread = range(0, len(train), max(1, len(train) // DONORS))[:DONORS]
+        known = [train[row] for row in spread]
+        edits = {"audio": "silence", "text": "mask"}
+        removals: list[tuple[Any, Any]] = [("marginal", "all"), ("mean", 1), (edits, 1)]
         first, *others = [
             mx.explain(
-                model,
-                test,
-                removal=removal,
-                background=known,
-                draws=min(draws, len(known)),
-                batch_size=BATCH,
+                model, test, removal=removal, background=known, draws=draws, batch_size=BATCH
             )
             for removal, draws in removals
         ]

@@ -22,9 +22,6 @@ from modalxai.datasets.tonebench.lexicon import lexicon
 from modalxai.errors import InputError
 from modalxai.protocols import Line, Samples, Translator
 
-ASKED = "MODALXAI_TRANSLATOR"
-"""Environment variable with a plugin's name and its settings in json, for example
-``openai-compatible {"model": "gpt-4o-mini", "source": "Korean", "target": "English"}``."""
 COLUMN = "english"
 
 DIGITS = "zero one two three four five six seven eight nine".split()
@@ -108,7 +105,7 @@ def words_for(asked: str | None, synthetic: bool) -> Words:
     Parameters
     ----------
     asked
-        As `ASKED`.
+        As `modalxai.recipes.options.Options.translator`.
     synthetic
         Whether the speech is synthetic, so that its words have known fellows.
 
@@ -143,8 +140,8 @@ def words_for(asked: str | None, synthetic: bool) -> Words:
         )
     return Words(
         None,
-        f"No translator was asked for ({ASKED}): nothing is translated. Korean is spelt in Latin "
-        "letters, which an English model reads without understanding; text figures are no "
+        "No translator was asked for (--translator): nothing is translated. Korean is spelt in "
+        "Latin letters, which an English model reads without understanding; text figures are no "
         "comparison with the paper's.",
     )
 

@@ -55,6 +55,8 @@ class Settings:
     few_labels, seeds
         Clips with an emotion label in the comparison of transfer with training from scratch, and
         how often it is made.
+    seed
+        Of the split, or of all that is drawn of synthetic speech.
     """
 
     parts: tuple[float, float, float] = (8, 1, 1)
@@ -85,6 +87,7 @@ class Settings:
     few: FitSettings = field(default_factory=lambda: FitSettings(20, 5e-5))
     few_labels: int = 500
     seeds: int = 6
+    seed: int = 0
 
 
 PUBLISHED = Settings()

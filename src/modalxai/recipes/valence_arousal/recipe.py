@@ -17,11 +17,12 @@ import torch
 
 import modalxai as mx
 from modalxai.metrics import ccc, confusion, macro_f1, rmse, weighted_f1
-from modalxai.recipes.checkpoints import Checkpoints
+from modalxai.recipes.checkpoints import TINY
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
 from modalxai.recipes.valence_arousal import results as results
 from modalxai.recipes.valence_arousal import statistics as selection
+from modalxai.recipes.valence_arousal.augmentation import oversampled
 from modalxai.recipes.valence_arousal.data import Corpus, Task, kemdy20, synthetic
 from modalxai.recipes.valence_arousal.models import (
     Depths,
@@ -32,14 +33,13 @@ from modalxai.recipes.valence_arousal.models import (
     settings_for,
     text_block,
 )
+from modalxai.recipes.workers import deal
 from modalxai.report import Report
-from modalxai.statistics import sign_flip_test
-from modalxai.training import EmotionLoss, FitSettings, Objective, augment, fit
+from modalxai.training import EmotionLoss, FitSettings, Objective, fit
 
 BATCH = 32
 DONORS = 16
 BOTH = ("audio", "text")
-DATA_SEED = 0
 
 
 def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
@@ -61,17 +61,29 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     system = System(options, chosen)
     system.run.say(system.about())
     tests = system.select()
-    regressors = {
-        f"{dimension}-{depth}": system.regress(dimension, depth)
-        for dimension, depths in (
-            ("arousal", chosen.arousal_depths),
-            ("valence", chosen.valence_depths),
-        )
-        for depth in depths
-    }
-    emotions = {f"{a}-{t}": system.recognise((a, t)) for a, t in chosen.pairs}
+    regressors = system.each(
+        System.regress,
+        {
+            f"{dimension}-{depth}": (dimension, depth)
+            for dimension, depths in (
+                ("arousal", chosen.arousal_depths),
+                ("valence", chosen.valence_depths),
+            )
+            for depth in depths
+        },
+    )
+    emotions = system.each(
+        System.recognise, {f"emotion-{a}-{t}": ((a, t),) for a, t in chosen.pairs}
+    )
     best = best_of(emotions)
-    few = system.few_labels(best)
+    starts = [
+        (best, seed, start)
+        for seed in range(chosen.seeds)
+        for start in (results.SCRATCH, results.TRANSFER)
+    ]
+    few = results.paired(
+        system.each(System.few_labels, {results.few_stage(*one[1:]): one for one in starts})
+    )
     report, planted = system.explain(best)
     quick = system.latency(best)
 
@@ -88,6 +100,7 @@ def run(options: Options, settings: Settings | None = None) -> dict[str, Any]:
     ]
     figures = {
         "about": system.about(),
+        "checkpoints": system.checkpoints.describe(),
         "emotions": {"kept": system.corpus.emotions, "counts": system.corpus.counts},
         "selection": tests,
         "regression": regressors,
@@ -112,17 +125,25 @@ def best_of(emotions: Mapping[str, Mapping[str, Any]]) -> Depths:
     return audio, text
 
 
+def _elsewhere(
+    options: Options, settings: Settings, make: Callable[..., Any]
+) -> Callable[[tuple[Any, ...]], Any]:
+    """What another process of the run does tasks by."""
+    system = System(options, settings)
+    return lambda task: make(system, *task)
+
+
 class System:
     """The stages, each kept in the run's folder once it is done."""
 
     def __init__(self, options: Options, settings: Settings) -> None:
         self.options, self.settings = options, settings
         self.run = Run("valence-arousal", options, asdict(settings))
-        self.checkpoints = Checkpoints(options.checkpoints, options.encoder_size)
+        self.checkpoints = self.run.checkpoints()
         self.corpus: Corpus = (
-            synthetic([int(size) for size in settings.parts], settings.fewest, DATA_SEED)
+            synthetic([int(size) for size in settings.parts], settings.fewest, settings.seed)
             if options.data is None
-            else kemdy20(options.data, settings.parts, settings.fewest, DATA_SEED)
+            else kemdy20(options.data, settings.parts, settings.fewest, settings.seed)
         )
         self.corpus_name = "synthetic speech" if options.data is None else "KEMDy20"
 
@@ -142,13 +163,29 @@ class System:
             )
         return " ".join(said)
 
+    def each(
+        self, make: Callable[..., dict[str, Any]], tasks: Mapping[str, tuple[Any, ...]]
+    ) -> dict[str, Any]:
+        """What ``make`` returns for each task, by the name of its stage; several at once."""
+        options, settings = self.options, self.settings
+        deal(
+            partial(_elsewhere, options, settings, make)
+            if options.processes > 1
+            else lambda: lambda task: make(self, *task),
+            [task for name, task in tasks.items() if not self.run.finished(f"{name}/scores")],
+            options.processes,
+            # So that the tiny form's figures are the same on any machine's cores.
+            threads=1 if options.checkpoints == TINY else None,
+        )
+        return {name: make(self, *task) for name, task in tasks.items()}
+
     def select(self) -> dict[str, Any]:
         """Which modalities say anything about the emotion."""
 
         def make(_: Path) -> Mapping[str, Any]:
             train, kept, chosen = self.corpus.parts["train"], self.corpus.emotions, self.settings
             dimensions = selection.dimension_tests(train, kept)
-            bodies = selection.body_tests(train, kept, chosen.bodies, chosen.clusters, DATA_SEED)
+            bodies = selection.body_tests(train, kept, chosen.bodies, chosen.clusters, chosen.seed)
             words = selection.words(dimensions, bodies)
             return {"dimensions": dimensions, "bodies": bodies, "words": words}
 
@@ -212,42 +249,23 @@ class System:
 
         return self.run.stage(f"{name}/scores", make)
 
-    def few_labels(self, depths: Depths) -> dict[str, Any]:
-        """Transfer against training from scratch, pair by pair alike but for the first weights."""
-        test, found = self.task("test"), dict[str, Any]()
-        for start in (results.SCRATCH, results.TRANSFER):
-            found[start] = {"macro_f1": [], "weighted_f1": []}
-        for seed in range(self.settings.seeds):
-            train = self.task("train").few(self.settings.few_labels, seed)
-            for start, both in found.items():
-                name = f"few-labels/seed-{seed}/{start.replace(' ', '-')}"
-                model = self.trained(
-                    name,
-                    partial(self.emotion_model, depths, start == results.TRANSFER),
-                    train,
-                    replace(self.settings.few, seed=seed),
-                )
+    def few_labels(self, depths: Depths, seed: int, start: str) -> dict[str, Any]:
+        """Scores on few labels; of one seed, both starts differ by their first weights alone."""
+        train, test = self.task("train").few(self.settings.few_labels, seed), self.task("test")
+        name = results.few_stage(seed, start)
+        model = self.trained(
+            name,
+            partial(self.emotion_model, depths, start == results.TRANSFER),
+            train,
+            replace(self.settings.few, seed=seed),
+        )
 
-                def make(_: Path, model: mx.EmotionModel = model) -> Mapping[str, Any]:
-                    truth, said = test.truth, named(model, test)
-                    return {
-                        "macro_f1": macro_f1(truth, said),
-                        "weighted_f1": weighted_f1(truth, said),
-                    }
+        def make(_: Path) -> Mapping[str, Any]:
+            truth, said = test.truth, named(model, test)
+            scores = {"macro_f1": macro_f1(truth, said), "weighted_f1": weighted_f1(truth, said)}
+            return {"start": start, "seed": seed, "labels": len(train), **scores}
 
-                scores = self.run.stage(f"{name}/scores", make)
-                for metric, values in both.items():
-                    values.append(scores[metric])
-        ours, theirs = (found[start]["macro_f1"] for start in (results.TRANSFER, results.SCRATCH))
-        gains = [a - b for a, b in zip(ours, theirs, strict=True)]
-        tested = sign_flip_test(gains)
-        return found | {
-            "labels": len(train),
-            "gain": float(np.mean(gains)),
-            "better_in": sum(gain > 0 for gain in gains),
-            "seeds": len(gains),
-            "p": float(tested.p[0]),
-        }
+        return self.run.stage(f"{name}/scores", make)
 
     def explain(self, depths: Depths) -> tuple[Report, dict[str, dict[str, float]]]:
         """The report of the test part, and on synthetic speech what was planted beside it."""
@@ -316,29 +334,7 @@ class System:
 
     def augmented(self, train: Task) -> Any:
         """The training part, rare labels with changed copies: audio, text, both, half each."""
-        truth = train.truth
-        most = max(truth.count(name) for name in set(truth))
-        rare = [
-            name
-            for name in self.corpus.emotions
-            if 0 < truth.count(name) < self.settings.rare_below * most
-        ]
-        edits = augment.Augment(
-            {
-                "audio": [
-                    augment.FrequencyMask(
-                        mels=self.settings.mels, fmin=self.settings.fmin, fmax=self.settings.fmax
-                    ),
-                    augment.NoiseFrequencyMask(
-                        mels=self.settings.mels, fmin=self.settings.fmin, fmax=self.settings.fmax
-                    ),
-                ],
-                "text": [augment.RandomSwap(), augment.RandomDeletion()],
-            }
-        )
-        if not rare:
-            return train
-        return augment.Oversampled(train, edits, rare=rare, added=augment.HALVES, seed=DATA_SEED)
+        return oversampled(train, self.corpus.emotions, self.settings)
 
     def trained(
         self,

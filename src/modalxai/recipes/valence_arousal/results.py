@@ -10,6 +10,7 @@ import numpy as np
 
 from modalxai.metrics import Confusion
 from modalxai.recipes.results import Line, ResultsTable
+from modalxai.statistics import sign_flip_test
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +58,31 @@ def emotion_tables(
         ResultsTable(f"Recall of each label by depths, {on}", names, (*recalls,)),
         ResultsTable(f"Part of all samples said to be each label, {on}", names, (*said,)),
     ]
+
+
+def few_stage(seed: int, start: str) -> str:
+    """The stage of a model on few labels."""
+    return f"few-labels/seed-{seed}/{start.replace(' ', '-')}"
+
+
+def paired(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Transfer against training from scratch: both starts over seeds, and what transfer gains."""
+    found: dict[str, Any] = {
+        start: {
+            metric: [one[metric] for one in stages.values() if one["start"] == start]
+            for metric in ("macro_f1", "weighted_f1")
+        }
+        for start in (SCRATCH, TRANSFER)
+    }
+    ours, theirs = (found[start]["macro_f1"] for start in (TRANSFER, SCRATCH))
+    gains = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return found | {
+        "labels": next(iter(stages.values()))["labels"],
+        "gain": float(np.mean(gains)),
+        "better_in": sum(gain > 0 for gain in gains),
+        "seeds": len(gains),
+        "p": float(sign_flip_test(gains).p[0]),
+    }
 
 
 def few_table(found: Mapping[str, Any], on: str) -> ResultsTable:
