@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,6 +73,12 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._game, name)
+
+    def select(self, rows: Sequence[int]) -> Watched:
+        """Some of the samples; what is asked of them is counted here."""
+        part = Watched(self._game.select(rows))
+        part.asked = self.asked
+        return part
 
     def value(self, keep: Mapping[str, Tensor]) -> Tensor:
         shape = torch.broadcast_shapes(*(mask.shape[:-2] for mask in keep.values()))
