@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from modalxai.encoders import VectorEncoder
-from modalxai.errors import InputError
+from modalxai.encoders import ByteTextEncoder, VectorEncoder
+from modalxai.errors import CheckpointError, InputError
 
 
 def test_they_are_handed_on_with_their_places() -> None:
@@ -58,6 +58,18 @@ def test_what_is_no_vectors_is_refused_with_its_place(wrong) -> None:
     with pytest.raises(InputError) as caught:
         VectorEncoder(4).collate([torch.zeros(2, 4), wrong])
     assert caught.value.index == 1
+
+
+def test_a_folder_keeps_the_settings_and_another_encoder_s_is_refused(tmp_path) -> None:
+    VectorEncoder(4, rate=50.0).save_pretrained(tmp_path / "own")
+    back = VectorEncoder.from_pretrained(tmp_path / "own")
+    assert (back.dim, back.rate) == (4, 50.0)
+    ByteTextEncoder(dim=8).save_pretrained(tmp_path / "other")
+    with pytest.raises(CheckpointError):
+        VectorEncoder.from_pretrained(tmp_path / "other")
+    (tmp_path / "own" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError):
+        VectorEncoder.from_pretrained(tmp_path / "own")
 
 
 @pytest.mark.parametrize(
