@@ -85,6 +85,9 @@ def explain_corpus(
     Notes
     -----
     Where a batch is too large for the memory of a CUDA device, its halves are explained.
+    Ids are known before anything is read for a list of samples and for a corpus of
+    `modalxai.datasets`. Any other dataset is told from another by its length alone, and a stream
+    by nothing; an id that occurs in two of their parts is an error when the parts are joined.
     """
     parquet.require()
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
