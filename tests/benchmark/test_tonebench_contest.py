@@ -14,11 +14,11 @@ from modalxai.benchmark.tonebench.contestants import DEFAULT, everybody
 from modalxai.benchmark.tonebench.contestants.controls import attention_mass
 from modalxai.benchmark.tonebench.contestants.ours import Plugin
 from modalxai.benchmark.tonebench.counting import counted
-from modalxai.benchmark.tonebench.folder import plain
-from modalxai.benchmark.tonebench.settings import Settings
+from modalxai.benchmark.tonebench.settings import MOST_FAILED, Settings
 from modalxai.benchmark.tonebench.whole import WholeModel
 from modalxai.datasets import tonebench
 from modalxai.errors import CheckpointError, InputError, PluginError
+from modalxai.stages import plain
 
 TINY = Settings(
     families=("NULL", "SUM"),
@@ -300,38 +300,57 @@ def test_donors_hold_every_state_equally_often():
             assert len(set(counts.values())) == 1
 
 
-def test_a_closed_gate_keeps_a_model_out_and_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
+def test_a_closed_gate_keeps_a_model_out_and_the_next_one_takes_its_place(tmp_path, monkeypatch):
     monkeypatch.setattr(arenas, "PROBED", 128)
     learnt = []
-    learn = systems.learn
+    learn, gate = systems.learn, tonebench.gate
 
-    def counting(family, *rest):
-        learnt.append(family.name)
-        return learn(family, *rest)
+    def counting(family, seed, *rest):
+        learnt.append((family.name, seed))
+        return learn(family, seed, *rest)
+
+    def third(family, *rest):
+        found = gate(family, *rest)
+        return replace(found, passed=True, why="") if learnt[-1] == ("SUM", 2) else found
 
     monkeypatch.setattr(systems, "learn", counting)
+    monkeypatch.setattr(tonebench, "gate", third)
     some = [asked(name) for name in (DEFAULT, "50/50", "captum/FeatureAblation")]
     monkeypatch.setattr(command, "everybody", lambda: some)
     # So few samples prove nothing of a probe: here it is asked whether a gate closes, not when.
     monkeypatch.setattr(tonebench.Probe, "passed", property(lambda one: True))
     path = command.run(TINY, tmp_path / "run", quiet=True)
-    assert learnt == ["NULL", "SUM", "SUM"]  # one retry
+    all_of_them = [("NULL", 0), ("SUM", 0), ("SUM", 1), ("SUM", 2)]
+    assert learnt == all_of_them
     found = json.loads(path.read_text(encoding="utf-8"))
-    gates = {one["family"]: one for one in found["gates"]}
-    assert gates["NULL"]["passed"]
-    assert not gates["SUM"]["passed"]
-    assert "accuracy" in gates["SUM"]["why"]
-    assert {one["family"] for one in found["lines"]} == {"NULL"}
+    passed = [(one["family"], one["seed"], one["passed"]) for one in found["gates"]]
+    assert passed == [("NULL", 0, True), ("SUM", 0, False), ("SUM", 1, False), ("SUM", 2, True)]
+    assert all("accuracy" in one["why"] for one in found["gates"][1:3])
+    assert {(one["family"], one["seeds"]) for one in found["lines"]} == {("NULL", 1), ("SUM", 1)}
     assert found["digests"]["SUM"] == tonebench.FAMILIES["SUM"].digest()
     text = (tmp_path / "run" / "tonebench.md").read_text(encoding="utf-8")
-    assert "SUM, seed 0: factorial accuracy" in text
+    assert "SUM, seed 1: factorial accuracy" in text
+    assert "1 of 3" in text
     before = (tmp_path / "run" / "results.csv").read_text(encoding="utf-8")
     monkeypatch.setattr(command, "compete", None)
     command.run(TINY, tmp_path / "run", quiet=True)
-    assert learnt == ["NULL", "SUM", "SUM"]
+    assert learnt == all_of_them
     assert (tmp_path / "run" / "results.csv").read_text(encoding="utf-8") == before
     with pytest.raises(CheckpointError, match="samples = 7"):
         command.run(replace(TINY, samples=7), tmp_path / "run", quiet=True)
+
+
+def test_a_family_whose_gates_stay_closed_is_given_up(tmp_path, monkeypatch):
+    tried = []
+
+    def closed(family, seed, *rest):
+        tried.append(seed)
+        return None, {"family": family, "passed": False, "accuracy": 0.5, "probes": [], "why": "x"}
+
+    monkeypatch.setattr(command, "arena", closed)
+    path = command.run(replace(TINY, families=("SUM",), seeds=2), tmp_path, quiet=True)
+    assert tried == list(range(2 + MOST_FAILED))
+    assert json.loads(path.read_text(encoding="utf-8"))["lines"] == []
 
 
 @pytest.mark.parametrize(

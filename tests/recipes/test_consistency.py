@@ -27,8 +27,8 @@ from modalxai.recipes.consistency import recipe
 from modalxai.recipes.consistency import tables as tables
 from modalxai.recipes.consistency.models import SHALLOW, TRUE, fused, systems
 from modalxai.recipes.consistency.settings import PUBLISHED, TINY, Recogniser, settings_for
-from modalxai.recipes.runs import plain
 from modalxai.recipes.workers import deal
+from modalxai.stages import plain
 from modalxai.training import ConsistencyObjective, fit
 
 QUICK = replace(

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from modalxai import storage
-from modalxai.errors import CheckpointError
 from modalxai.model import EmotionModel
 from modalxai.recipes.checkpoints import Checkpoints
 from modalxai.recipes.options import Options
 from modalxai.recipes.results import ResultsTable
+from modalxai.stages import Make, Stages, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECORD = "run.json"
-DONE = "done.json"
 
-Stage = Callable[[Path], Mapping[str, Any]]
-
-
-class Run:
+class Run(Stages):
     """Stages with a folder each, under ``options.out``.
 
     Parameters
@@ -55,44 +47,14 @@ class Run:
 
     def __init__(self, recipe: str, options: Options, settings: Mapping[str, Any]) -> None:
         options.require_for(recipe)
-        self.recipe, self.options, self.folder = recipe, options, Path(options.out)
-        asked = plain({"recipe": recipe, **options.deciding(), **settings})
-        record = self.folder / RECORD
-        if record.is_file():
-            found = storage.read_json(record)
-            held = {name: value for name, value in found.items() if name != "versions"}
-            if held != asked:
-                names = [name for name in held | asked if held.get(name) != asked.get(name)]
-                raise CheckpointError(
-                    f"{self.folder} holds another run",
-                    expected="; ".join(f"{name} = {asked.get(name)!r}" for name in names)[:500],
-                    got="; ".join(f"{name} = {held.get(name)!r}" for name in names)[:500],
-                    mend="give another folder, or delete this one",
-                )
-        else:
-            storage.write_json(record, {**asked, "versions": storage.versions()})
+        self.recipe, self.options = recipe, options
+        super().__init__(Path(options.out), {"recipe": recipe, **options.deciding(), **settings})
 
-    def stage(self, name: str, make: Stage) -> dict[str, Any]:
-        """What ``make`` returned, now or in an earlier run.
-
-        Parameters
-        ----------
-        name
-            A path inside the run: ``"seed-0/audio"``.
-        make
-            Takes the stage's own folder, which outlives a kill, and returns what json can hold.
-        """
-        place = self.place(name)
-        if self.finished(name):
-            return storage.read_json(place / DONE)
-        self.say(f"{name} ...")
-        storage.require_folder(place)
-        storage.write_json(place / DONE, plain(make(place)))
-        return storage.read_json(place / DONE)
-
-    def finished(self, name: str) -> bool:
-        """Whether a stage is done."""
-        return (self.place(name) / DONE).is_file()
+    def stage(self, name: str, make: Make) -> dict[str, Any]:
+        """What ``make`` returned, now or in an earlier run; says what is begun."""
+        if not self.finished(name):
+            self.say(f"{name} ...")
+        return super().stage(name, make)
 
     def model(self, name: str, make: Callable[[Path], EmotionModel]) -> EmotionModel:
         """The model that ``make`` trained, now or in an earlier run; in eval mode."""
@@ -104,10 +66,6 @@ class Run:
         self.stage(name, trained)
         model = EmotionModel.from_pretrained(self.place(name) / "model")
         return model.to(self.options.device).eval()
-
-    def place(self, name: str) -> Path:
-        """The folder of a stage."""
-        return self.folder / "stages" / name
 
     def checkpoints(self, language: str = "ko") -> Checkpoints:
         """Where the run's encoders come from; what was loaded stays known in its folder."""
@@ -121,9 +79,9 @@ class Run:
 
     def metrics(self, figures: Mapping[str, Any]) -> None:
         """Write ``metrics.json``: every figure, with the recipe and its settings."""
-        record = storage.read_json(self.folder / RECORD)
         storage.write_json(
-            self.folder / "metrics.json", {"run": record, "metrics": plain(figures, nan=None)}
+            self.folder / "metrics.json",
+            {"run": self.record(), "metrics": plain(figures, nan=None)},
         )
 
     def tables(self, tables: Iterable[ResultsTable]) -> None:
@@ -147,18 +105,3 @@ class Run:
         """Print, unless the run is quiet."""
         if not self.options.quiet:
             print(text, flush=True)
-
-
-def plain(value: Any, nan: float | None = math.nan) -> Any:
-    """The same as json can hold it; what is no finite number becomes ``nan``."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(one, nan) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one, nan) for one in value]
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist(), nan)
-    if isinstance(value, float) and not math.isfinite(value):
-        return nan
-    return value

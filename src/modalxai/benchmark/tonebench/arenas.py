@@ -14,9 +14,8 @@ import torch
 from modalxai import storage
 from modalxai.benchmark.tonebench import systems, teachers
 from modalxai.benchmark.tonebench.contest import Arena
-from modalxai.benchmark.tonebench.folder import Folder
 from modalxai.benchmark.tonebench.question import Track
-from modalxai.benchmark.tonebench.settings import MOST_FAILED, Settings
+from modalxai.benchmark.tonebench.settings import Settings
 from modalxai.datasets import tonebench
 from modalxai.datasets.tonebench.corpus import LONGEST
 from modalxai.datasets.tonebench.factorial import Factorial
@@ -24,6 +23,7 @@ from modalxai.datasets.tonebench.gates import Probe
 from modalxai.datasets.tonebench.registry import Family
 from modalxai.datasets.tonebench.rule import Rule
 from modalxai.model import EmotionModel
+from modalxai.stages import Stages
 
 PROBED = 640
 """Samples of a probe."""
@@ -94,7 +94,7 @@ def _state(family: Family, place: int) -> dict[str, str]:
 
 
 def arena(
-    name: str, seed: int, settings: Settings, folder: Folder, say: Say
+    name: str, seed: int, settings: Settings, folder: Stages, say: Say
 ) -> tuple[Arena | None, dict[str, Any]]:
     """A model that has passed its gate, and the gate's record; no arena where it has not."""
     family = tonebench.FAMILIES[name]
@@ -102,20 +102,15 @@ def arena(
 
     def make(where: Path) -> Mapping[str, Any]:
         taught = {modality: teacher(modality, settings, folder, say) for modality in TEACHERS}
-        record: dict[str, Any] = {}
-        for attempt in range(1 + MOST_FAILED):
-            say(f"{name}, seed {seed}: training" + (", once more" if attempt else ""))
-            chosen = settings if attempt == 0 else settings.more()
-            model = systems.learn(family, seed, chosen, taught, where / f"fit-{attempt}", attempt)
-            table = gold(family, model, seed, settings)
-            samples = [*explained(family, seed, settings), *donors(family, seed)]
-            gate = tonebench.gate(family, table, samples, probes(family, model, seed))
-            record = {**asdict(gate), "attempt": attempt, "digest": family.digest()}
-            if name == "REDUND":
-                followed = tonebench.followed(table, family.rule(), samples, family.channels)
-                record["followed"] = followed
-            if gate.passed:
-                break
+        say(f"{name}, seed {seed}: training")
+        model = systems.learn(family, seed, settings, taught, where / "fit")
+        table = gold(family, model, seed, settings)
+        samples = [*explained(family, seed, settings), *donors(family, seed)]
+        gate = tonebench.gate(family, table, samples, probes(family, model, seed))
+        record: dict[str, Any] = {**asdict(gate), "digest": family.digest()}
+        if name == "REDUND":
+            followed = tonebench.followed(table, family.rule(), samples, family.channels)
+            record["followed"] = followed
         model.save_pretrained(where / "model")
         kinds = table.types()[:, :, 0, 1]  # of the first pair, the others being there
         storage.write_tensors(
@@ -148,7 +143,7 @@ def arena(
     )
 
 
-def teacher(modality: str, settings: Settings, folder: Folder, say: Say) -> Path:
+def teacher(modality: str, settings: Settings, folder: Stages, say: Say) -> Path:
     """Where the encoder is that every model takes over."""
     name = f"teachers/{modality}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from modalxai.benchmark.tonebench.arenas import arena
 from modalxai.benchmark.tonebench.contest import compete
 from modalxai.benchmark.tonebench.contestant import Contestant
 from modalxai.benchmark.tonebench.contestants import everybody
-from modalxai.benchmark.tonebench.folder import Folder, plain
 from modalxai.benchmark.tonebench.page import page
 from modalxai.benchmark.tonebench.pictures import draw
 from modalxai.benchmark.tonebench.results import Results, gather
-from modalxai.benchmark.tonebench.settings import Settings
+from modalxai.benchmark.tonebench.settings import MOST_FAILED, Settings
+from modalxai.stages import Stages, plain
 
 RENDERING = ("content-tone", "prosody")
 """Contestants that resynthesise voices, which takes longer than all others together."""
@@ -50,7 +51,7 @@ def run(settings: Settings, out: Path, *, quiet: bool = False) -> Path:
     CheckpointError
         The folder holds a run with other settings.
     """
-    folder = Folder(out, settings.deciding())
+    folder = Stages(out, settings.deciding())
     field = everybody()
 
     def say(text: str) -> None:
@@ -59,10 +60,14 @@ def run(settings: Settings, out: Path, *, quiet: bool = False) -> Path:
 
     gates: list[dict[str, Any]] = []
     records: list[Mapping[str, Any]] = []
-    for seed in range(settings.seeds):
+    counted = Counter[str]()
+    for seed in range(settings.seeds + MOST_FAILED):
         for family in settings.families:
-            record = _record(family, seed, settings, folder, field, gates, say)
+            if counted[family] == settings.seeds:
+                continue
+            record = _record(family, seed, counted[family], settings, folder, field, gates, say)
             if record is not None:
+                counted[family] += 1
                 records.append(record)
     return write(gather(settings, gates, records, field), out)
 
@@ -70,13 +75,14 @@ def run(settings: Settings, out: Path, *, quiet: bool = False) -> Path:
 def _record(
     family: str,
     seed: int,
+    before: int,
     settings: Settings,
-    folder: Folder,
+    folder: Stages,
     field: Sequence[Contestant],
     gates: list[dict[str, Any]],
     say: Any,
 ) -> Mapping[str, Any] | None:
-    """What everybody said about one model; none where its gate is closed."""
+    """What everybody said about a model after ``before`` others; none where its gate is closed."""
     name = f"{family}/seed-{seed}"
     made, gate = arena(family, seed, settings, folder, say)
     gates.append({"seed": seed, **gate})
@@ -86,9 +92,9 @@ def _record(
 
     def make(where: Path) -> Mapping[str, Any]:
         say(f"{family}, seed {seed}: {len(field)} contestants")
-        rendered = family in RENDERED and seed < settings.rendering
+        rendered = family in RENDERED and before < settings.rendering
         return compete(
-            made, field, () if rendered else RENDERING, shifted=family in SHIFTED and seed == 0
+            made, field, () if rendered else RENDERING, shifted=family in SHIFTED and before == 0
         )
 
     return folder.stage(f"{name}/contest", make)
@@ -96,7 +102,7 @@ def _record(
 
 def write(results: Results, out: Path) -> Path:
     """The files of a run."""
-    storage.write_json(out / "results.json", plain(results.record()))
+    storage.write_json(out / "results.json", plain(results.record(), nan=None))
     storage.write_text(out / "results.csv", results.csv())
     pictures = draw(results, out / "pictures")
     storage.write_text(out / "tonebench.md", page(results, pictures))

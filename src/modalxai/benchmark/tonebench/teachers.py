@@ -29,11 +29,11 @@ from modalxai.types import Features, Inputs, Labels, Spans
 
 TEACHING_RATE, TEACHING_BATCH = 2e-3, 32
 RATE, BATCH = 3e-3, 64
-HEARD = range(9000, 9060)
+HEARD = range(9000, 9240)
 """Speakers of the recordings."""
 UNHEARD, PROBED = 8, 32
 LANGUAGES = ("ko", "en")
-SOURCES = {"TONE": 1.0, "SPUR": 0.2, "LOCAL": 0.15}
+SOURCES = {"TONE": 1.0, "SPUR": 0.6, "LOCAL": 0.15}
 """Families whose recordings there are, as parts of `Settings.clips`: every tone, every fault of a
 recording, a tone on one word among flat ones."""
 SEED = 0
