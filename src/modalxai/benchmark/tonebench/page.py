@@ -91,8 +91,8 @@ def _made(results: Results) -> str:
         f"{_seeds(results.settings.seeds)}, {results.settings.samples} samples of each model; "
         f"encoders learn for {results.settings.teacher_epochs} epochs from "
         f"{results.settings.clips} recordings of every tone and others, fusions for "
-        f"{results.settings.epochs} from {results.settings.texts} samples (interactions for "
-        "twice as many)."
+        f"{results.settings.epochs} from {results.settings.texts} samples (interactions of M "
+        "modalities for M times as many)."
     )
 
 

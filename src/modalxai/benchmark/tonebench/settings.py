@@ -34,7 +34,8 @@ class Settings:
     clips, texts
         Recordings of one kind from which the encoders learn, and training samples of a family.
     teacher_epochs, epochs
-        Times through them. A family whose truth is an interaction has twice as many.
+        Times through them. A family whose truth is an interaction has as many times more as it
+        has modalities.
     dim, channels
         Width of the vectors, and of the convolutions of the voice.
     rendering

@@ -37,7 +37,7 @@ Sample = Mapping[str, Any]
 DROPOUT = 0.2
 SEGMENT = {"SPUR": 0.2, "LOCAL": 0.4}
 """Seconds of a moment of the voice, 0.3 elsewhere."""
-WINDOW, RATE = 2.0, 4.0
+WINDOW, RATE = 4.0, 4.0
 """Seconds of a window of the skin conductance, and samples per second."""
 
 
@@ -106,7 +106,7 @@ def learn(
         for row, (one, clip) in enumerate(zip(rows, drawn, strict=True))
     ]
     known = EmotionModel(held, model.fusion, model.modality_dropout)
-    hard = 2 if family.interacts else 1
+    hard = len(model.modalities) if family.interacts else 1
     train(known, samples, hard * settings.epochs, seed, folder)
     return model.eval()
 
