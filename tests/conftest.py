@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from tests.support import counting
+from tests.support import counting, fuzzing
 
 # A busy machine is no failure: what must be fast is counted, not timed.
 settings.register_profile("untimed", deadline=None)
@@ -58,5 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if line := counting.summary(terminalreporter.stats):
-        terminalreporter.write_line(line)
+    for told in (counting, fuzzing):
+        if line := told.summary(terminalreporter.stats):
+            terminalreporter.write_line(line)

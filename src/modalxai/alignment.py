@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from modalxai import audio, masking
 from modalxai.ctc import best_path, forms
 from modalxai.errors import CheckpointError, InputError, ModalxaiError
+from modalxai.foreign_errors import cause, told
 from modalxai.pretrained import require_safetensors
 from modalxai.types import Audio, Spans
 
@@ -169,14 +170,14 @@ class WordAligner:
                 )
             tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             extractor: Any = Wav2Vec2FeatureExtractor.from_pretrained(name)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # transformers and the hub raise whatever they trip over
             raise CheckpointError(
                 f"{name} cannot be loaded",
                 expected="a CTC model of waveforms with its tokenizer and preprocessing, "
                 "weights in safetensors",
-                got=f"{type(error).__name__}: {error}",
+                got=told(error),
                 mend="choose a recogniser such as facebook/wav2vec2-base-960h",
-            ) from error
+            ) from cause(error)
         # A mask vector is used in training alone.
         lost = [key for key in report["missing_keys"] if not key.endswith("masked_spec_embed")]
         reads = hasattr(model.config, "conv_kernel") and not getattr(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modalxai import masking
+from modalxai import masking, sound_files
 from modalxai.errors import DependencyError, InputError
 from modalxai.types import Audio, Spans
 
@@ -41,20 +41,11 @@ def read(path: str | Path) -> Audio:
     Raises
     ------
     InputError
-        No such file, or one that libsndfile cannot read.
+        No such file, one that libsndfile cannot read, one that was broken off, or one of more than
+        1 GiB once decoded (``MODALXAI_LARGEST_AUDIO`` sets another limit, in bytes).
     """
-    import soundfile
-
-    try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read",
-            expected="a wav, flac, ogg or mp3 file",
-            got=str(error),
-            mend="check the path, or convert the file to wav",
-        ) from error
-    return Audio(torch.from_numpy(samples.T.copy()), int(rate))
+    samples, rate = sound_files.load(path)
+    return Audio(torch.from_numpy(samples), rate)
 
 
 def prepare(raw: Audio | str | Path, sample_rate: int, shortest: int = 1) -> Tensor:
@@ -124,12 +115,13 @@ def _float(found: Any) -> Tensor:
             got=type(found).__name__,
             mend="convert it first",
         ) from error
-    if waveform.is_complex():
+    plain = waveform.layout is torch.strided and not waveform.is_meta
+    if waveform.is_complex() or not plain:
         raise InputError(
             "a waveform of the wrong type",
             expected="float samples, full scale 1.0",
-            got=str(waveform.dtype),
-            mend="give the waveform, not its spectrum",
+            got=f"{waveform.dtype}, {waveform.layout}, on {waveform.device}",
+            mend="give the waveform: not its spectrum, dense, and with its samples",
         )
     if not waveform.is_floating_point():
         raise InputError(

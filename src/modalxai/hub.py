@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from modalxai import storage
 from modalxai.errors import CheckpointError, InputError, RequestError
+from modalxai.foreign_errors import cause, told
 
 __all__ = ["CARD", "HubMixin", "fetch", "is_name", "model_card", "push"]
 
@@ -171,9 +172,9 @@ def push(
             raise RequestError(
                 f"{repo_id}: nothing was uploaded",
                 expected="a hub that can be reached, and an account that may write there",
-                got=_said(error, token),
+                got=told(error, token),
                 mend="log in with `hf auth login`, or check the name and the network",
-            ) from error
+            ) from cause(error, token)
     return str(getattr(done, "commit_url", done))
 
 
@@ -204,9 +205,9 @@ def fetch(name: str, *, revision: str | None = None, token: str | None = None) -
         raise CheckpointError(
             f"{name}: neither a folder here nor a model that could be fetched",
             expected="a folder that save_pretrained wrote, or owner/name on the hub",
-            got=_said(error, token),
+            got=told(error, token),
             mend="check the path or name; a name needs a network, a private one a login",
-        ) from error
+        ) from cause(error, token)
     return Path(str(found))
 
 
@@ -327,11 +328,6 @@ def _fenced(text: str, language: str = "text") -> str:
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{shown}\n{fence}"
-
-
-def _said(error: Exception, token: str | None) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-    return text.replace(token, "***") if token else text
 
 
 def _client() -> Any:

@@ -5,6 +5,7 @@ And the question before every foreign checkpoint: does it have its weights in sa
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
@@ -12,11 +13,17 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from modalxai import storage
+from modalxai import saved_settings, storage
 from modalxai.errors import CheckpointError, ModalxaiError
+from modalxai.foreign_errors import cause, told
+from modalxai.paths import possible
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLE = "pytorch_model.bin"
+UNFIT = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What constructors raise over settings that nobody checked: an infinite window, say."""
 
 
 class Pretrained(nn.Module, ABC):
@@ -45,8 +52,9 @@ class Pretrained(nn.Module, ABC):
         CheckpointError
             A file is missing or broken, or settings or weights do not fit this class.
         """
-        folder = Path(checkpoint)
+        folder = possible(checkpoint)
         config = storage.read_json(folder / "config.json")
+        saved_settings.check(config, cls, folder / "config.json")
         weights = storage.read_tensors(folder / "model.safetensors")
         # Forked, because making the layers draws random weights that are overwritten at once.
         with torch.random.fork_rng(devices=[]):
@@ -54,11 +62,14 @@ class Pretrained(nn.Module, ABC):
                 part = cls.from_settings(config)
             except ModalxaiError:
                 raise
-            except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+            except UNFIT as error:
                 raise _other(folder, cls, str(error)) from error
         # A setting left to its default would load, and mean something else.
-        if differing := sorted(set(config) ^ set(part.settings())):
+        own = json.loads(json.dumps(part.settings()))
+        if differing := sorted(set(config) ^ set(own)):
             raise _other(folder, cls, f"settings missing or left over: {differing}")
+        if differing := sorted(name for name in own if own[name] != config[name]):
+            raise _other(folder, cls, f"settings that were taken otherwise: {differing}")
         storage.load_weights(part, weights, str(folder))
         return part
 
@@ -98,9 +109,9 @@ def require_safetensors(checkpoint: str | Path) -> None:
         raise CheckpointError(
             f"{name}: cannot be loaded",
             expected="a name on the hub that can be reached, or a folder",
-            got=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}",
+            got=told(error),
             mend="check the name or path; a name needs a network, a gated one a login",
-        ) from error
+        ) from cause(error)
     raise CheckpointError(
         f"{name}: the hub has no {WEIGHTS[0]} of it",
         expected="weights as safetensors",

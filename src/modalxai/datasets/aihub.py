@@ -13,6 +13,7 @@ from modalxai.datasets.aihub_clips import CHANNELS, EMOTIONS, Channel, Utterance
 from modalxai.datasets.corpus import Corpus, Row
 from modalxai.datasets.findings import CorpusReport, Count, Notebook
 from modalxai.errors import InputError
+from modalxai.paths import possible
 
 FRAME_RATE = 30.0
 """Pictures per second, where a video does not say."""
@@ -72,7 +73,7 @@ class AIHubMultimodalVideo(Corpus):
         audio: bool = True,
         broken: Literal["missing", "drop"] = "missing",
     ) -> None:
-        self.path = Path(folder)
+        self.path = possible(folder)
         for name, value, known in (
             ("target", target, CHANNELS),
             ("broken", broken, ("missing", "drop")),

@@ -90,7 +90,9 @@ def _parsed(path: Path, notes: Notebook) -> Mapping[str, Any]:
 
     try:
         clip = json.loads(text, object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         raise InputError(
             f"{path.name}, line {line}: not json",

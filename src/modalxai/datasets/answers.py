@@ -76,6 +76,7 @@ class Answers:
             return None
         try:
             record = storage.read_json(path)
+            storage.check_seal(path, record)
         except CheckpointError as error:
             warnings.warn(f"{error.wrong}; it is asked again", stacklevel=2)
             return None
@@ -88,9 +89,8 @@ class Answers:
     def write(self, key: str, text: str) -> None:
         """Keep an answer."""
         if self.folder is not None:
-            storage.write_json(
-                self._path(self.folder, key), {"key": key, "text": text, **self.about}
-            )
+            record = storage.sealed({"key": key, "text": text, **self.about})
+            storage.write_json(self._path(self.folder, key), record)
 
     @staticmethod
     def _path(folder: Path, key: str) -> Path:

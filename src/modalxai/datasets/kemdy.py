@@ -16,6 +16,7 @@ from modalxai.datasets.kemdy_options import Options
 from modalxai.datasets.ratings import EMOTIONS, Rating, counted
 from modalxai.datasets.segments import Signal, Tagged, read_tagged
 from modalxai.errors import InputError, ModalxaiError
+from modalxai.paths import possible
 
 
 class Segment(NamedTuple):
@@ -38,7 +39,7 @@ class KEMDy(Corpus):
     """Of a segment's id."""
 
     def _open(self, folder: str | Path, options: Options) -> None:
-        self.path = self._root(Path(folder))
+        self.path = self._root(possible(folder))
         options.check(self.SIGNALS)
         self.labels = EMOTIONS
         self._options = options

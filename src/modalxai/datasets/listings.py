@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from modalxai import sound_files
 from modalxai.datasets import tables
 from modalxai.errors import DependencyError, InputError
 from modalxai.types import Audio
@@ -142,17 +142,21 @@ def _parquet(path: Path, audio: str | None) -> Listing:
             rows = file.read(columns=light).to_pylist()
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except Exception as error:  # pyarrow's own errors have no common base below Exception
-        raise InputError(
-            f"{path.name} cannot be read",
-            expected="a Parquet file",
-            got=str(error)[:300],
-            mend="write it again",
-        ) from error
+        raise _unread(path, error) from error
     header, cells = _filled((f"row {i}", row) for i, row in enumerate(rows, 1))
     fetch = ParquetCells(path, str(audio), tuple(sizes)) if inside else None
     if inside:
         header, cells = [*header, str(audio)], [(place, [*row, None]) for place, row in cells]
     return Listing(path.name, header, cells, fetch)
+
+
+def _unread(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path.name} cannot be read",
+        expected="a Parquet file",
+        got=" ".join(str(error).split())[:300] or type(error).__name__,
+        mend="write it again",
+    )
 
 
 @dataclass(frozen=True)
@@ -167,9 +171,12 @@ class ParquetCells:
         """The cell of one row, by its number from 0."""
         starts = [sum(self.sizes[:group]) for group in range(len(self.sizes))]
         group = bisect_right(starts, number) - 1
-        with importlib.import_module("pyarrow.parquet").ParquetFile(self.path) as file:
-            table = file.read_row_group(group, columns=[self.column])
-        return table[self.column][number - starts[group]].as_py()
+        try:
+            with importlib.import_module("pyarrow.parquet").ParquetFile(self.path) as file:
+                table = file.read_row_group(group, columns=[self.column])
+            return table[self.column][number - starts[group]].as_py()
+        except Exception as error:  # as in _parquet
+            raise _unread(self.path, error) from error
 
 
 def _hugging_face(source: Any, audio: str | None) -> Listing:
@@ -209,15 +216,5 @@ class HuggingFaceCells:
 
 def decoded(raw: bytes) -> Audio:
     """The bytes of a sound file as an `Audio`, or an InputError."""
-    import soundfile
-
-    try:
-        samples, rate = soundfile.read(io.BytesIO(raw), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise InputError(
-            "sound that cannot be decoded",
-            expected="the bytes of a wav, flac, ogg or mp3 file",
-            got=str(error),
-            mend="write the sound again",
-        ) from error
-    return Audio(torch.from_numpy(samples.T.copy()), int(rate))
+    samples, rate = sound_files.load(raw)
+    return Audio(torch.from_numpy(samples), rate)

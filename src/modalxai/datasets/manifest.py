@@ -15,6 +15,7 @@ from modalxai.datasets.corpus import Corpus, Row, copied
 from modalxai.datasets.findings import CorpusReport, Count
 from modalxai.datasets.listings import FORMS, decoded, read_listing
 from modalxai.errors import InputError
+from modalxai.paths import is_file
 from modalxai.types import RESERVED, Audio
 
 _STANDARD = ("id", "audio", "text", "label", "speaker")
@@ -100,6 +101,7 @@ class ManifestCorpus(Corpus):
         source = {name: column for name, column in zip(_STANDARD, parts, strict=True) if column}
         self._folder = self.path.parent if root is None else Path(root)
         self._fetch = listing.fetch
+        self._trusted = not isinstance(path, str | Path)  # a dataset that was opened by the user
         if not listing.rows:
             raise InputError(
                 f"{self.path.name}: no rows",
@@ -132,7 +134,8 @@ class ManifestCorpus(Corpus):
                 f"{self.path.name}, line 1: column {missing[0]!r} is missing",
                 expected=f"columns {list(source.values())}",
                 got=repr(header),
-                mend=f'say which column it is, {part}="...", or {part}=None if there is none',
+                mend=f'say which column it is, {part}="...", or {part}=None if there is none; '
+                f"on the command line --column {part}=..., or --column {part}=",
             )
         if len(set(source.values())) < len(source):
             raise InputError(
@@ -200,9 +203,9 @@ class ManifestCorpus(Corpus):
             first[name] = row.place
 
     def _check_files(self) -> None:
-        lost = [row for row in self._rows if row.recording and not row.recording.is_file()]
+        lost = [row for row in self._rows if row.recording and not is_file(row.recording)]
         if lost:
-            listed = "; ".join(f"{row.place}: {row.recording}" for row in lost[:_SHOWN])
+            listed = "; ".join(f"{row.place}: {row.recording!s:.200}" for row in lost[:_SHOWN])
             more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
             raise InputError(
                 f"{lost[0].place}: {len(lost)} recordings are missing",
@@ -245,7 +248,16 @@ class ManifestCorpus(Corpus):
         value = row.cells.get("audio")
         if self._fetch is not None and "audio" in row.cells and isinstance(row, _Listed):
             value = self._fetch(row.number)
-        return {"audio": heard(value)}
+        return {"audio": heard(self._placed(value, row.place))}
+
+    def _placed(self, value: Any, place: str) -> Any:
+        """A path that lies inside a cell of a file leads no further than one that is the cell."""
+        given = value if isinstance(value, Mapping) and not self._trusted else {}
+        if given.get("bytes") is not None or given.get("array") is not None:
+            return value  # the sound itself: its path is only a name
+        if not isinstance(given.get("path"), str):
+            return value
+        return {"path": str(tables.inside(self._folder, given["path"], place))}
 
 
 def _emotions(row: Row) -> list[str]:

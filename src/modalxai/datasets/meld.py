@@ -12,6 +12,7 @@ from modalxai.datasets.corpus import Corpus, Row
 from modalxai.datasets.findings import CorpusReport, Count, Notebook
 from modalxai.datasets.meld_rows import EMOTIONS, SENTIMENTS, read_rows
 from modalxai.errors import InputError
+from modalxai.paths import possible
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -90,7 +91,7 @@ class MELD(Corpus):
         audio: bool = True,
         broken: Literal["missing", "drop"] = "missing",
     ) -> None:
-        self.path = Path(folder)
+        self.path = possible(folder)
         _choose("split", split, (None, *SPLITS))
         _choose("target", target, ("emotion", "sentiment"))
         _choose("broken", broken, ("missing", "drop"))

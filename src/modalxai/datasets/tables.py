@@ -18,7 +18,7 @@ def read_bytes(path: Path, kind: str = "a csv file") -> bytes:
     """The bytes of a file, or an InputError."""
     try:
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read", expected=kind, got=str(error), mend="check the path"
         ) from error
@@ -133,11 +133,16 @@ def inside(folder: Path, name: str, place: str) -> Path:
     Raises
     ------
     InputError
-        The name leads out of the folder (``..``, or an absolute path elsewhere).
+        The name leads out of the folder (``..``, an absolute path or a drive elsewhere), or can
+        be none (a NUL byte).
     """
     base = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(base, name))
-    if os.path.commonpath([base, path]) != base:
+    try:
+        out = os.path.commonpath([base, path]) != base
+    except ValueError:  # two drives of Windows
+        out = True
+    if out or "\0" in name:
         raise InputError(
             f"{place}: a path that leads out of the folder",
             expected=f"a file in {folder}",

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from modalxai.errors import DependencyError, InputError
+from modalxai.sound_files import WIDTH, largest, require_room
 from modalxai.types import Audio
 
 _LEAD = 1.0
@@ -35,7 +36,8 @@ def read(path: str | Path, start: float | None = None, end: float | None = None)
     DependencyError
         Neither PyAV nor the ffmpeg program is installed.
     InputError
-        No such file, or one that cannot be decoded.
+        No such file, one that cannot be decoded, or sound of more than 1 GiB once decoded
+        (``MODALXAI_LARGEST_AUDIO`` sets another limit, in bytes).
     """
     path = Path(path)
     _require(path)
@@ -138,7 +140,7 @@ def _audio(samples: Any, rate: int) -> Audio | None:
 
 
 def _read_pyav(av: Any, path: Path, start: float | None, end: float | None) -> Audio | None:
-    pieces, first = [], None
+    pieces, first, held = [], None, 0
     try:
         with av.open(f"file:{path}") as container:
             if not container.streams.audio:
@@ -153,9 +155,14 @@ def _read_pyav(av: Any, path: Path, start: float | None, end: float | None) -> A
                 if end is not None and time >= end:
                     break
                 first = time if first is None else first
-                pieces += [piece.to_ndarray()[0] for piece in mix.resample(frame)]
+                more = [piece.to_ndarray()[0] for piece in mix.resample(frame)]
+                held += WIDTH * sum(map(len, more))
+                require_room(held, str(path))
+                pieces += more
             pieces += [piece.to_ndarray()[0] for piece in mix.resample(None)]
-    except (av.error.FFmpegError, ValueError) as error:
+    except InputError:
+        raise
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise _undecodable(path, str(error)) from error
     samples = np.concatenate([*pieces, np.zeros(0, np.int16)])
     begin = 0 if start is None else max(0, round((start - (first or 0.0)) * rate))
@@ -169,12 +176,15 @@ def _read_program(program: str, path: Path, start: float | None, end: float | No
     command += ["-i", f"file:{path}"]
     command += ["-t", str(max(0.0, end - (start or 0.0)))] if end is not None else []
     # The au format: its head says the rate, and it may be written to a pipe.
-    command += ["-map", "0:a:0", "-ac", "1", "-c:a", "pcm_s16be", "-f", "au", "-"]
+    command += ["-map", "0:a:0", "-ac", "1", "-c:a", "pcm_s16be", "-f", "au"]
+    # In 16 bits this is twice as much as may be: no more than that is decoded.
+    command += ["-fs", str(largest()), "-"]
     code, out, said = _call(command)
     if code and "matches no streams" in said:
         return None
     if code or out[:4] != b".snd":
         raise _undecodable(path, said)
+    require_room(len(out) // 2 * WIDTH, str(path))
     head, rate = int.from_bytes(out[4:8], "big"), int.from_bytes(out[16:20], "big")
     samples = np.frombuffer(out[head : head + (len(out) - head) // 2 * 2], ">i2")
     return _audio(samples, rate)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from modalxai.errors import CheckpointError
+from modalxai.paths import possible
 
 MAGIC, VERSIONS = 793_712_314, (11, 12)
 END_OF_LINE = "</s>"
@@ -87,7 +88,7 @@ def read(path: str | Path, limit: int | None = None) -> WordVectors:
     CheckpointError
         No such file, another format, or a quantised or pruned model.
     """
-    path = Path(path)
+    path = possible(path)
     try:
         return _read_bin(path) if path.suffix == ".bin" else _read_vec(path, limit)
     except (OSError, ValueError, struct.error) as error:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import torch
 
-from modalxai import plugins, storage
+from modalxai import plugins, saved_settings, storage
 from modalxai.encoders.sequence import SequenceLayers, SequenceName
 from modalxai.encoders.trainable import PartlyTrainable, settle
 from modalxai.errors import CheckpointError
@@ -135,6 +135,7 @@ class SequenceEncoder(PartlyTrainable):
                 got=str(sorted(config)),
                 mend="load the folder with the class that saved it",
             )
+        saved_settings.check(config, cls, folder / "config.json")
         name = str(config.pop("encoder"))
         encoder = plugins.create("encoders", name, checkpoint=folder / "encoder")
         # Forked, because the layers draw random weights that are overwritten at once.

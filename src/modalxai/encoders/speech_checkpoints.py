@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
-from modalxai import storage
+from modalxai import saved_settings, storage
 from modalxai.encoders import lora_files
+from modalxai.encoders.own_names import with_own_names
 from modalxai.encoders.waveforms import WaveformCollate
-from modalxai.errors import CheckpointError
+from modalxai.errors import CheckpointError, ModalxaiError
+from modalxai.foreign_errors import cause, told
 from modalxai.pretrained import require_safetensors
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def load(
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         check(config, name, family)
+        saved_settings.check_depth(config.to_dict(), name)
         require_safetensors(name)
         # Forked, because weights that the checkpoint lacks are drawn before they are refused.
         with torch.random.fork_rng(devices=[]):
@@ -124,17 +126,18 @@ def load(
                 output_loading_info=True,
                 **({"key_mapping": dict(family.renames)} if family.renames else {}),
             )
+            model = with_own_names(model) if family.renames else model
         settings = _own(name) | _preprocessing(name, family)
-    except CheckpointError:
+    except ModalxaiError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except Exception as error:  # transformers and the hub raise whatever they trip over
         raise CheckpointError(
             f"{name} cannot be loaded",
             expected="a folder, or a name on the Hugging Face Hub, with config.json and "
             "model.safetensors",
-            got=f"{type(error).__name__}: {error}",
+            got=told(error),
             mend="check the name, the folder and the network",
-        ) from error
+        ) from cause(error)
     parts = tuple(f"{part}." for part, _ in model.named_children())
     masks = [key for key in report["missing_keys"] if key.rpartition(".")[2] == MASK]
     wrong = [f"{key} missing" for key in sorted(set(report["missing_keys"]) - set(masks))]

@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 
+from modalxai import saved_settings
+from modalxai.encoders.own_names import with_own_names
 from modalxai.errors import CheckpointError, ModalxaiError
+from modalxai.foreign_errors import cause, told
 from modalxai.pretrained import require_safetensors
 
 MEND_NAME = "check the name or path; a name needs a network, a gated one a login"
@@ -41,7 +44,9 @@ def load_config(checkpoint: str | Path) -> Any:
     from transformers import AutoConfig
 
     with _loading(checkpoint, "a config.json of transformers"):
-        return AutoConfig.from_pretrained(str(checkpoint), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(str(checkpoint), trust_remote_code=False)
+        saved_settings.check_depth(config.to_dict(), checkpoint)
+    return config
 
 
 def load_tokenizer(checkpoint: str | Path) -> Any:
@@ -63,6 +68,13 @@ def load_tokenizer(checkpoint: str | Path) -> Any:
                 f"{checkpoint}: holds no tokenizer",
                 expected="tokenizer.json, or the vocabulary of its tokenizer",
                 got=f"a vocabulary of {len(tokenizer)} special tokens",
+                mend=mend,
+            )
+        if not isinstance(tokenizer.model_max_length, int | float):
+            raise CheckpointError(
+                f"{checkpoint}: the tokenizer has no length that is one",
+                expected="model_max_length, a number of tokens",
+                got=f"{tokenizer.model_max_length!r:.80}",
                 mend=mend,
             )
     return tokenizer
@@ -111,6 +123,7 @@ def load_model(
             output_loading_info=True,
             **({"key_mapping": dict(renames)} if renames else _without_pooler(config)),
         )
+        model = with_own_names(model) if renames else model
     unused = {key for key in info["missing_keys"] if key.rpartition(".")[2] in spare}
     for key in unused:
         torch.nn.init.zeros_(model.get_parameter(key))
@@ -161,6 +174,6 @@ def _loading(checkpoint: str | Path, what: str, mend: str = MEND_NAME) -> Iterat
         raise CheckpointError(
             f"{checkpoint}: cannot be loaded",
             expected=what,
-            got=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}",
+            got=told(error),
             mend=mend,
-        ) from error
+        ) from cause(error)

@@ -75,7 +75,8 @@ def describe(info: PluginInfo, api: int, found: Callable[..., Any]) -> Descripti
     return Description(
         info=info,
         api=api,
-        summary=(inspect.getdoc(found) or "").split("\n")[0],
+        # Not inspect.getdoc: what a base class says of itself is not about the plugin.
+        summary=inspect.cleandoc(found.__doc__ or "").split("\n")[0],
         options=_options(found),
         checkpoints=callable(getattr(found, "from_pretrained", None)),
         offers=offers,

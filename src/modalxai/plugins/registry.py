@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modalxai.errors import InputError, ModalxaiError, PluginError
+from modalxai.paths import possible
 from modalxai.plugins.api import check_api
 from modalxai.plugins.description import Description, describe
 from modalxai.plugins.discovery import GROUPS, REGISTERED, PluginInfo, Scan, installed, scan
@@ -176,7 +177,8 @@ class Registry:
         Raises
         ------
         InputError
-            An option that the part does not take, or one that it needs and did not get.
+            An option that the part does not take, or one that it needs and did not get; a
+            checkpoint that can be no path.
         PluginError
             See `load`; or a checkpoint for a part that loads none.
         """
@@ -193,6 +195,7 @@ class Registry:
                 mend="leave checkpoint out",
             )
         check_options(name, load, (checkpoint,), options)
+        possible(checkpoint)
         return load(checkpoint, **options)
 
     def register(

@@ -109,7 +109,7 @@ class Progress:
             "scores": self.scores,
             "best": self.best,
         }
-        storage.write_json(folder / RECORD, record)
+        storage.write_json(folder / RECORD, storage.sealed(record))
         needed = {_file(epoch), _best(self.best)}
         for path in folder.glob("*.safetensors"):
             if path.name.startswith(("epoch-", "best-")) and path.name not in needed:
@@ -117,6 +117,7 @@ class Progress:
 
     def _resume(self, folder: Path) -> None:
         record = storage.read_json(folder / RECORD)
+        storage.check_seal(folder / RECORD, record)
         with storage.reading(folder / RECORD):
             found = record["settings"]
             losses, scores, best = record["losses"], record["scores"], int(record["best"])

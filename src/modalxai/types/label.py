@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from modalxai.errors import InputError
 
@@ -122,7 +122,9 @@ def select(found: Sequence[Label], names: Sequence[str] | None) -> list[int]:
     known = [label.name for label in found]
     if names is None:
         return list(range(len(known)))
-    asked = [names] if isinstance(names, str) else list(names)
+    # What cannot be gone through, a number say, is one name, and unknown.
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    asked: list[Any] = list(names) if several else [names]
     unknown = [name for name in asked if name not in known]
     if unknown or not asked:
         raise InputError(

@@ -74,7 +74,8 @@ def write(
         "modalities": list(result.modalities),
         "provenance": asdict(result.provenance),
     }
-    storage.write_json(Path(folder) / f"{name}.json", head | dict(record))
+    whole = storage.sealed(head | dict(record), tensors)
+    storage.write_json(Path(folder) / f"{name}.json", whole)
     storage.write_tensors(Path(folder) / f"{name}.safetensors", tensors)
 
 
@@ -88,7 +89,7 @@ def read(
     Raises
     ------
     CheckpointError
-        A file is missing or broken.
+        A file is missing, broken, or not what was written.
     """
     path = Path(folder) / f"{name}.json"
     record = storage.read_json(path)
@@ -100,7 +101,9 @@ def read(
             "modalities": tuple(record["modalities"]),
             "provenance": Provenance(**record["provenance"]),
         }
-        return build(head, record, tensors)
+        found = build(head, record, tensors)
+    storage.check_seal(path, record, tensors)
+    return found
 
 
 def require_mergeable(parts: Sequence[Any]) -> Any:

@@ -15,6 +15,7 @@ from modalxai.datasets import checkpoints, chosen
 from modalxai.datasets.transcribers.hearing import listen
 from modalxai.encoders import text_checkpoint
 from modalxai.errors import CheckpointError, InputError, each
+from modalxai.foreign_errors import cause, told
 from modalxai.types import Audio
 
 WRITERS = ("moonshine", "speech-encoder-decoder", "speech_to_text", "speecht5", "whisper")
@@ -229,9 +230,9 @@ def _extractor(checkpoint: str | Path) -> Any:
         raise CheckpointError(
             f"{checkpoint}: cannot be loaded",
             expected="preprocessor_config.json beside the weights",
-            got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            got=told(error),
             mend="save the feature extractor there: extractor.save_pretrained(folder)",
-        ) from error
+        ) from cause(error)
 
 
 def _no_language(checkpoint: object, language: str) -> InputError:

@@ -120,7 +120,7 @@ def words_for(asked: str | None, synthetic: bool) -> Words:
         name, _, rest = asked.strip().partition(" ")
         try:
             settings = json.loads(rest or "{}")
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             settings = None
         if not isinstance(settings, dict):
             raise InputError(
