@@ -102,7 +102,7 @@ def work(kind: str, count: int, data: str, out: str, number: int, of: int) -> No
     made = model(kind)
     corpus: Any = Clips(count) if kind == "clips" else Stored(Path(data))
     chunk, batch = (CHUNK, 16) if kind == "clips" else (1_000, 64)
-    mx.explain(made, [corpus[0]])  # what is imported on first use
+    mx.explain_corpus(made, [corpus[0]], f"{out}-first-{number}")  # what is imported on first use
     print("ready", flush=True)
     before, began = time.process_time(), time.perf_counter()
     mx.explain_corpus(made, corpus, out, chunk=chunk, batch_size=batch, shard=(number, of))

@@ -20,7 +20,6 @@ import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import comb
@@ -32,18 +31,23 @@ import shapiq.approximator as approximators
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-BUDGETS = {8: (64, 128, 256, 320, 384, 512, 1024, 4096), 10: (128, 512, 768, 1024, 2048, 8192)}
-REPEATS = 1
+BUDGETS = {
+    8: (128, 192, 256, 320, 384, 512, 1024, 4096),
+    10: (256, 384, 512, 640, 768, 1024, 2048, 8192),
+}
+EVERY = 99
 PAIRED = {"pairing_trick": True}
-METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "shapiq OddSHAP": ("OddSHAP", {}),
-    "shapiq PolySHAP, order 3": ("PolySHAP", {"max_order": 3, **PAIRED}),
+METHODS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "shapiq OddSHAP": ("OddSHAP", EVERY, {}),
+    "shapiq PolySHAP, order 3": ("PolySHAP", 1, {"max_order": 3, **PAIRED}),
     "shapiq ProxySHAP, lightgbm, adjusted": (
         "ProxySHAP",
+        2,
         {"max_order": 1, "index": "SV", "proxy_model": "lightgbm", "adjustment": True},
     ),
-    "shapiq KernelSHAP, paired": ("KernelSHAP", PAIRED),
+    "shapiq KernelSHAP, paired": ("KernelSHAP", 1, PAIRED),
 }
+"""Class, labels of each game that are asked about (another one first in each), and settings."""
 
 
 class Table:
@@ -85,24 +89,29 @@ def curve(
     head: dict[str, Any],
     games: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     units: int,
-    solve: Callable[[Table, int, int], Any],
+    method: str,
+    labels: int,
+    settings: dict[str, Any],
     budget: int,
 ) -> dict[str, Any]:
-    errors, asked = [], []
+    errors: list[list[float]] = []
+    asked = []
     try:
-        for number, (values, _) in enumerate(games):
-            for repeat in range(REPEATS):
-                label = (number * REPEATS + repeat) % values.shape[1]
-                table, truth = Table(values[:, label], 2 * units), games[number][1][label]
-                found = solve(table, budget, repeat)
-                errors.append(float(np.linalg.norm(found - truth) / np.linalg.norm(truth)))
+        for number, (values, truths) in enumerate(games):
+            errors.append([])
+            every = values.shape[1]
+            for label in ((number + k) % every for k in range(min(labels, every))):
+                table, truth = Table(values[:, label], 2 * units), truths[label]
+                found = ask(method, settings, table, budget, 0)
+                errors[-1].append(float(np.linalg.norm(found - truth) / np.linalg.norm(truth)))
                 asked.append(len(table.asked))
     except Exception as error:  # a method that gives up is a line of the table
         return {**head, "budget": budget, "note": f"{type(error).__name__}: {error}"[:200]}
     return {
         **head,
         "budget": budget,
-        "error": statistics.median(errors),
+        "error": statistics.median(one for game in errors for one in game),
+        "by_game": [round(statistics.median(game), 5) for game in errors],
         "rows": statistics.mean(asked),
     }
 
@@ -123,16 +132,10 @@ def main() -> None:
             wide = values.astype(np.float64)
             truths = np.stack([exact(column, 2 * units) for column in wide.T])
             games.append((wide, truths))
-        for name, (method, settings) in METHODS.items():
+        for name, (method, labels, settings) in METHODS.items():
             head = {"units": f"{units} + {units}", "contestant": name}
-
-            def solve(
-                table: Table, budget: int, seed: int, method: str = method, settings: Any = settings
-            ) -> Any:
-                return ask(method, settings, table, budget, seed)
-
             for budget in budgets:
-                rows.append(curve(head, games, units, solve, budget))
+                rows.append(curve(head, games, units, method, labels, settings, budget))
                 print(rows[-1], flush=True)
     kept = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.is_file() else []
     fresh = {row["units"] for row in rows}

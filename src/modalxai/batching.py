@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 from torch.utils.data import IterableDataset
 
 from modalxai.collate import SampleCollate
@@ -15,6 +18,8 @@ from modalxai.types import Batch, Sample
 
 Data = Batch | Sample | Samples | Iterable[Batch]
 """What can be explained: a batch, a sample, samples (a list or a Dataset), a loader of batches."""
+
+Part = TypeVar("Part")
 
 
 def batches(collate: SampleCollate, data: Data, batch_size: int) -> Iterator[Batch]:
@@ -83,6 +88,45 @@ def one_batch(collate: SampleCollate, data: Data) -> tuple[Batch, list[Sample] |
         )
     whole = any(isinstance(item, Batch) or "ids" in item for item in items)
     return found[0], None if whole else cast("list[Sample]", items)
+
+
+def in_halves(batch: Batch, run: Callable[[Batch], Part]) -> list[Part]:
+    """``run`` on a batch; on its halves, in order, where CUDA has no memory for all of it.
+
+    Rows do not see each other, so this does not change what comes out.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        One row alone is too much.
+    """
+    try:
+        return [run(batch)]
+    except torch.OutOfMemoryError:
+        if len(batch.get("ids", ())) < 2:
+            raise
+    # Outside the handler, whose traceback keeps the failed batch's tensors alive.
+    torch.cuda.empty_cache()
+    return [part for half in halves(batch) for part in in_halves(half, run)]
+
+
+def halves(batch: Batch) -> list[Batch]:
+    """The first and the second half of the rows of a batch that has ids."""
+    middle = len(batch.ids) // 2
+    return [_rows(batch, cut) for cut in (slice(None, middle), slice(middle, None))]
+
+
+def _rows(batch: Batch, cut: slice) -> Batch:
+    """Some rows of a batch: of its tensors, its columns and its ids."""
+
+    def of(leaf: Any) -> Any:
+        return leaf[cut] if isinstance(leaf, Tensor) else leaf
+
+    part = Batch({key: pytree.tree_map(of, value) for key, value in batch.items()})
+    if "columns" in batch:
+        part["columns"] = {name: values[cut] for name, values in batch["columns"].items()}
+    part["ids"] = tuple(batch["ids"])[cut]
+    return part
 
 
 def each_of(data: Any) -> Iterator[Any]:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modalxai import hub, masking, plugins, storage
-from modalxai.batching import Data, batches, one_batch
+from modalxai.batching import Data, batches, in_halves, one_batch
 from modalxai.collate import SampleCollate
 from modalxai.encoders.trainable import settle
 from modalxai.errors import CheckpointError, InputError, PluginError
 from modalxai.protocols import Encoder, Fusion
 from modalxai.trace import no_trace
-from modalxai.types import RESERVED, Features, Inputs, Labels, Prediction
+from modalxai.types import RESERVED, Batch, Features, Inputs, Labels, Prediction
 
 if TYPE_CHECKING:
     from modalxai.fusion.late import Combine
@@ -196,7 +196,7 @@ class EmotionModel(nn.Module, hub.HubMixin):
         """
         with no_trace(self):
             made = batches(self.collate, samples, batch_size)
-            scores = [self(batch.to(self.device)).scores for batch in made]
+            scores = [part for batch in made for part in in_halves(batch, self._scores)]
         if not scores:
             raise InputError(
                 "nothing to predict",
@@ -205,6 +205,10 @@ class EmotionModel(nn.Module, hub.HubMixin):
                 mend="check the data",
             )
         return Prediction(torch.cat(scores), self.labels)
+
+    def _scores(self, batch: Batch) -> Tensor:
+        scores: Tensor = self(batch.to(self.device)).scores
+        return scores
 
     def game(
         self,
@@ -215,6 +219,7 @@ class EmotionModel(nn.Module, hub.HubMixin):
         background: Data | Background | None = None,
         draws: Draws = 1,
         seed: int = 0,
+        max_bytes: int | None = None,
     ) -> ModelGame:
         """What would this model score if only some modalities, words or moments were left?
 
@@ -236,6 +241,7 @@ class EmotionModel(nn.Module, hub.HubMixin):
             raws=raws,
             draws=draws,
             seed=seed,
+            max_bytes=max_bytes,
         )
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modalxai import sharding
+
 PROBES = 16
 """Values of each weight that are compared, besides its version counter."""
 
@@ -18,19 +20,32 @@ PROBES = 16
 def no_trace(model: nn.Module, gradients: bool = False) -> Iterator[None]:
     """Every submodule in eval, generators forked; all restored afterwards, also after an error.
 
+    Of a model that FSDP2 has sharded, the weights are whole meanwhile, see
+    `modalxai.sharding.gathered`: its ranks must enter together.
+
     Parameters
     ----------
     gradients
         Leave the caller's gradient mode as it is; otherwise none are recorded.
     """
-    modes = [(module, module.training) for module in _modules(model)]
+    modes = [(module, module.training) for module in sharding.modules_of(model)]
     # Untyped in torch. Asking an uninitialised CUDA for its state would initialise it.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = list(range(torch.cuda.device_count())) if used else []
     python, numpy = random.getstate(), np.random.get_state()
     enabled = torch.is_grad_enabled() and gradients
-    with torch.random.fork_rng(devices=devices), torch.set_grad_enabled(enabled):
+    caching, cudnn = torch.is_autocast_cache_enabled(), torch.backends.cudnn.enabled
+    with (
+        sharding.gathered(model),
+        torch.random.fork_rng(devices=devices),
+        torch.set_grad_enabled(enabled),
+    ):
         try:
+            # Before torch 2.11 a weight cast here, without gradients, is what training reads next.
+            torch.set_autocast_cache_enabled(False)
+            if enabled and any(isinstance(module, nn.RNNBase) for module, _ in modes):
+                # In eval mode cuDNN's recurrent layers keep nothing for a backward pass.
+                torch.backends.cudnn.enabled = False
             for module, _ in modes:
                 # Set, not called: train() of some modules does more (adapters merge their weights).
                 if module.training:
@@ -40,6 +55,8 @@ def no_trace(model: nn.Module, gradients: bool = False) -> Iterator[None]:
             for module, mode in modes:
                 if module.training != mode:
                     module.training = mode
+            torch.set_autocast_cache_enabled(caching)
+            torch.backends.cudnn.enabled = cudnn
             random.setstate(python)
             np.random.set_state(numpy)
 
@@ -76,26 +93,15 @@ class Fingerprint:
         return [found.nan_to_num() if found.is_floating_point() else found for found in joined]
 
 
-def _modules(model: nn.Module) -> list[nn.Module]:
-    """Every module once. ``model.modules()`` makes their names as well, which takes far longer."""
-    found: dict[int, nn.Module] = {}
-    left = [model]
-    while left:
-        module = left.pop()
-        if id(module) not in found:
-            found[id(module)] = module
-            left += [child for child in module._modules.values() if child is not None]
-    return list(found.values())
-
-
 def _tensors(model: nn.Module) -> list[Tensor]:
-    """Every parameter and buffer once."""
-    modules = _modules(model)
+    """Every parameter and buffer once; of sharded ones the share of this rank."""
+    modules = sharding.modules_of(model)
+    sharding.reshard(modules)
     held: list[Tensor] = [
         t for module in modules for t in module._parameters.values() if t is not None
     ]
     held += [t for module in modules for t in module._buffers.values() if t is not None]
-    return list({id(tensor): tensor for tensor in held}.values())
+    return [sharding.share(one) for one in {id(tensor): tensor for tensor in held}.values()]
 
 
 def _marks(tensors: list[Tensor]) -> list[tuple[int, int]]:

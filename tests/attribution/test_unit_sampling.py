@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from toys import Rows, vector_model, vector_samples
 
 import modalxai as mx
-from modalxai.attribution import Owen, UnitShapley
+from modalxai.attribution import Owen, UnitShapley, regression
 from modalxai.attribution.crossed import Crossed, Side
 from modalxai.attribution.grid import shares_of_budget
-from modalxai.attribution.masks import Masks, every, sample
+from modalxai.attribution.masks import Chance, Masks, every, sample
 from modalxai.attribution.regression import GROUPS, RIDGE, estimate
 from modalxai.errors import InputError
 from modalxai.testing import oracles
@@ -187,12 +187,13 @@ def test_the_cheap_modality_is_listed_and_the_dear_one_drawn() -> None:
     assert 366 <= rows["audio"] <= 400 - 1024 / 34
 
 
+@pytest.mark.parametrize("by", ["leverage", "kernel"])
 @pytest.mark.parametrize(("players", "count"), [(9, 60), (14, 60), (30, 130), (14, 400)])
-def test_masks_are_drawn_with_the_chance_they_state(players: int, count: int) -> None:
+def test_masks_are_drawn_with_the_chance_they_state(players: int, count: int, by: Chance) -> None:
     """Horvitz-Thompson: sums over the masks, each by 1 / chance, are right on average."""
     found = []
     for seed in range(300):
-        masks = sample(players, count, seed)
+        masks = sample(players, count, seed, by)
         keep = masks.keep.numpy()
         assert len(np.unique(keep, axis=0)) == len(keep) <= count
         assert (keep == ~keep[::-1]).all()
@@ -202,6 +203,41 @@ def test_masks_are_drawn_with_the_chance_they_state(players: int, count: int) ->
     expected = np.array([comb(players, size) for size in range(players + 1)])
     mean, error = np.mean(found, axis=0), np.std(found, axis=0) / 300**0.5
     assert (np.abs(mean - expected) <= 5 * error + 1e-6 * expected).all()
+
+
+@pytest.mark.parametrize("by", ["leverage", "kernel"])
+def test_the_chance_of_a_size_is_what_it_says(by: Chance) -> None:
+    masks = sample(12, 60, 0, by)
+    chance = dict(zip(masks.keep.sum(1).tolist(), masks.chance.tolist(), strict=True))
+    assert chance[0] == chance[12] == 1
+    drawn = [size for size in chance if chance[size] < 1]
+    weight = {s: 1 / comb(12, s) / (s * (12 - s) if by == "kernel" else 1) for s in drawn}
+    ratios = [chance[size] / weight[size] for size in drawn]
+    assert ratios == pytest.approx([ratios[0]] * len(drawn))
+    assert len(drawn) > 6
+    # By weight the coalitions of one player come sooner.
+    assert (chance[1] > 0.8) == (by == "kernel")
+
+
+def test_few_masks_that_are_crossed_err_less_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 + 8 players; a few masks of one modality, many of the other."""
+    monkeypatch.setattr(regression, "_left_out", lambda _: iter(()))  # no errors, which take long
+    logs = []
+    for game_seed in range(4):
+        oracle = oracles.random_sum(16, 120, seed=game_seed, largest=6)
+        table = oracle.values.reshape(256, 256, 1).transpose(0, 1).numpy()  # the first's bits first
+        truth = oracle.shapley().numpy()
+        bits = 1 << torch.arange(8)
+        errors = []
+        for by in ("leverage", "kernel"):
+            for seed in range(6):
+                masks = [sample(8, 104, seed, by), sample(8, 34, 100 + seed, by)]
+                cells = np.ix_(*((one.keep * bits).sum(1).numpy() for one in masks))
+                off = estimate(masks, table[cells]).values - truth
+                errors.append(np.linalg.norm(off))
+        logs.append(np.log(errors).reshape(2, 6).mean(1))
+    leverage, kernel = np.mean(logs, axis=0)
+    assert kernel < leverage - 0.05
 
 
 @pytest.mark.parametrize(

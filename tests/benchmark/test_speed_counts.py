@@ -108,11 +108,22 @@ def test_counting_leaves_the_fast_path_as_it_was() -> None:
 def test_explaining_costs_what_predicting_costs(
     fusion: models.FusionName, table: float, with_cam: float
 ) -> None:
-    """wav2vec2-base + DistilBERT, all labels; the two-layer fusion transformer is 768 wide."""
+    """wav2vec2-base + DistilBERT, all labels; the two-layer fusion transformer is 256 wide."""
     asked = Asked(Cell(Shape("base", fusion), seconds=1.0))
     predicted = counting.flops(asked.predict)
     assert 1 <= counting.flops(asked.table) / predicted <= table
     assert counting.flops(asked.table_and_cam) / predicted <= with_cam
+
+
+@pytest.mark.full
+def test_a_fusion_as_wide_as_its_encoders_runs_once_for_the_table_and_for_grad_cam() -> None:
+    asked = Asked(Cell(Shape("base", "wide transformer")))
+    predicted, table = counting.flops(asked.predict), counting.flops(asked.table)
+    assert 1 <= table / predicted <= 1.25
+    both = counting.flops(asked.table_and_cam)
+    assert both / predicted <= 1.8
+    # Encoded once and joined whole once, as a prediction is.
+    assert both == table + counting.flops(asked.cam) - predicted
 
 
 def test_ten_words_and_ten_segments_are_exact_in_2048_rows() -> None:

@@ -14,6 +14,7 @@ from modalxai.benchmark.speed import Settings, models, run, stages, units
 from modalxai.benchmark.speed.floors import Floor, best_peer, floors
 from modalxai.benchmark.speed.modality import Cell
 from modalxai.benchmark.speed.models import Shape
+from modalxai.benchmark.speed.pictures import pareto
 from modalxai.benchmark.speed.recorded import as_rows, recorded
 from modalxai.benchmark.speed.run import write
 from modalxai.benchmark.speed.stages import Stages
@@ -144,6 +145,7 @@ def test_a_page_says_what_was_measured(tmp_path: Path) -> None:
     ):
         assert told in page, told
     assert "quick form" not in page
+    assert "nan" not in page
     assert "{" not in page
     for picture in ("speed_pareto.png", "speed_growth.png"):
         assert f"pictures/{picture}" in page
@@ -187,6 +189,9 @@ def test_settings_out_of_range(settings: dict[str, Any]) -> None:
         Settings(**settings)
 
 
+POINTS = [(1e12, 0.1), (4e12, 0.025)]
+
+
 def line(contestant: str, points: list[tuple[float, float]], **more: Any) -> list[dict[str, Any]]:
     return [
         {"contestant": contestant, "units": "8 + 8", "encoder_flops": cost, "error": error, **more}
@@ -204,6 +209,59 @@ def test_costs_are_read_off_the_curve() -> None:
     cost, reached = units.cost_at([{"note": "gave up"}])
     assert math.isnan(cost)
     assert not reached
+
+
+def over_games(contestant: str, costs: list[float]) -> list[dict[str, Any]]:
+    """Error 0.05 at these costs, one for each game."""
+    return [
+        {"contestant": contestant, "units": "8 + 8", "encoder_flops": cost, "error": 0.05,
+         "by_game": [0.05 * one / cost for one in costs]}
+        for cost in (min(costs), 10.0 * max(costs))
+    ]  # fmt: skip
+
+
+def test_a_ratio_has_an_interval_over_games() -> None:
+    from scipy import stats
+
+    ours, other = [1.0, 2.0, 1.0, 4.0], [8.0, 16.0, 16.0, 16.0]
+    logs = [math.log(b / a) for a, b in zip(ours, other, strict=True)]
+    rows = over_games(units.OURS, ours), over_games("good", other)
+    found = units.ratio_over_games(*rows)
+    assert found is not None
+    mean, spread = sum(logs) / 4, stats.sem(logs) * stats.t.ppf(0.975, 3)
+    assert [math.log(one) for one in found] == pytest.approx([mean, mean - spread, mean + spread])
+    assert units.ratio_over_games(rows[0], line("good", [(1, 0.1), (9, 0.01)])) is None
+    assert units.ratio_over_games(rows[0], over_games("good", other[:3])) is None
+    assert units.ratio_over_games(*(over_games(name, [1.0, 2.0]) for name in "ab")) is None
+    never = [{**row, "by_game": [0.5] * 4} for row in rows[1]]
+    assert units.ratio_over_games(rows[0], never) is None
+    lines = {one.what: one for one in floors(empty(units=[*rows[0], *rows[1]]))}
+    note = lines["encoder FLOPs of the best peer / ours at 5 % error, 8 + 8 players"].note
+    assert f"4 games {found[0]:.1f}, 95 % interval {found[1]:.1f} to {found[2]:.1f}" in note
+
+
+def test_errors_are_kept_game_by_game() -> None:
+    from modalxai.benchmark.speed import toy
+
+    known = units.games(toy.trained(1), 3, 3)
+    (row,) = units.our_curve(known, [28], {"text": 1.0, "audio": 9.0}, 1)
+    assert len(row["by_game"]) == 3
+    assert min(row["by_game"]) <= row["error"] <= max(row["by_game"])
+
+
+def test_our_colour_and_mark_are_ours_alone() -> None:
+    from matplotlib.colors import to_hex
+
+    names = [units.OURS, *(f"method {number}" for number in range(20))]
+    axis = pareto(
+        [row for name in reversed(names) for row in line(name, POINTS, encoder_rows=9)]
+    ).axes[0]
+    drawn = {one.get_label(): (to_hex(one.get_color()), one.get_marker()) for one in axis.lines}
+    assert len({drawn[name] for name in names}) == len(names)
+    for place in range(2):
+        assert [name for name in names if drawn[name][place] == drawn[units.OURS][place]] == [
+            units.OURS
+        ]
 
 
 def test_the_best_peer_is_the_cheapest_that_answers_the_question() -> None:
@@ -272,3 +330,20 @@ def test_tables_of_the_page() -> None:
     text = markdown(["a", "b|c"], [["x|y", 1.5], ["z", None]])
     assert text.splitlines()[1] == "|---|---:|"
     assert "x\\|y" in text
+
+
+def test_pieces_know_when_they_were_measured_and_what_ran_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_load", iter([0.4, 3.25, None]).__next__)
+    stage = Stages(Settings(), tmp_path, True)
+    for name in ("one", "two", "three"):
+        stage(name, lambda: 1)
+    pieces = stage.pieces()
+    assert [pieces[name]["load"] for name in ("one", "two", "three")] == [0.4, 3.25, None]
+    today = stages.where_and_when()["date"]
+    assert {piece["date"] for piece in pieces.values()} == {today}
+    write(known_results(pieces=pieces), tmp_path)
+    page = (tmp_path / "speed.md").read_text(encoding="utf-8")
+    assert f"Of its 3 pieces 2 were begun ({today}) at a load of 0.4 to 3.2 processes" in page
+    assert "of the others (1) it is not known" in page

@@ -16,6 +16,7 @@ from modalxai.attribution import (
     ModalityShapley,
 )
 from modalxai.games.bank import References, digest
+from modalxai.trace import Fingerprint
 from modalxai.types import Audio
 
 
@@ -35,6 +36,19 @@ def test_outer_removals_cost_one_row_per_sample_and_modality(removal: str, level
     with Rows(model) as rows:
         Explanation.of(game)
     assert rows.encoded == {"a": 5, "b": 5, "c": 5}
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_weights_are_looked_at_as_often_whatever_the_modalities(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With small encoders a look is not nothing: once for who is there, for players, for scores."""
+    model, looks = vector_model(count), []
+    game = model.game(vector_samples(3, "abcde"[:count]), removal="absent")
+    real = Fingerprint.matches
+    monkeypatch.setattr(Fingerprint, "matches", lambda *a: looks.append(1) or real(*a))
+    Explanation.of(game)
+    assert len(looks) == 3
 
 
 def test_everything_asked_of_one_game_costs_one_encoding() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Chance = Literal["leverage", "kernel"]
 EVERY = 12
 """Up to so many players the masks are listed, and drawn from the list."""
 
@@ -43,11 +45,14 @@ def every(players: int) -> Masks:
     return Masks(keep, torch.ones(len(rows), dtype=torch.float64))
 
 
-def sample(players: int, count: int, seed: int) -> Masks:
+def sample(players: int, count: int, seed: int, by: Chance = "leverage") -> Masks:
     """``count`` coalitions drawn without replacement, each with its complement.
 
     The chance of a coalition of s players is proportional to its leverage in the Shapley
     regression, ``1 / C(n, s)``: all sizes are equally likely (Musco & Witter 2025, LeverageSHAP).
+    Or to its weight there, ``1 / (C(n, s) s (n - s))`` (Lundberg & Lee 2017, KernelSHAP), which
+    takes the smallest and the largest coalitions whole sooner: better for the few masks of a
+    modality that are crossed with many of another, no better for coalitions of all players.
     The empty and the full coalition are always there. All of them are taken, and nothing drawn,
     where ``count`` allows it.
 
@@ -59,6 +64,8 @@ def sample(players: int, count: int, seed: int) -> Masks:
         V, rounded down to an even number, at least 2.
     seed
         Of the draw; no global generator is used.
+    by
+        What the chance is proportional to.
     """
     if count >= 2**players:
         return every(players)
@@ -67,6 +74,8 @@ def sample(players: int, count: int, seed: int) -> Masks:
     sizes = np.arange(players)
     many = np.array([float(comb(players - 1, s)) for s in sizes])
     weights = np.array([1.0 / comb(players, s) for s in sizes])
+    if by == "kernel":
+        weights /= np.maximum(1, sizes * (players - sizes))
     weights[0] = 0.0  # the pair of the empty and the full coalition, which is always there
     wanted = count // 2 - 1
     chance = _chances(weights, many, wanted)

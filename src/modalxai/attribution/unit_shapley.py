@@ -141,7 +141,7 @@ class UnitShapley:
             masks = joint_masks(one, self.budget, self.seed)
             parts = torch.split(masks.keep, [len(one.real[name]) for name in one.here], -1)
             return [masks], one.listed(dict(zip(one.here, parts, strict=True)))
-        crossed = masks_for(one, one.here, self.budget, self.seed, cells)
+        crossed = masks_for(one, one.here, self.budget, self.seed, cells, by="kernel")
         keep = {name: mask.keep for name, mask in crossed.items()}
         return [crossed[name] for name in one.here], one.values(keep)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modalxai.attribution.coalitions import mean_over
 from modalxai.attribution.grid import OneSample, Players, costs_of, shares_of_budget
-from modalxai.attribution.masks import Masks, every, sample
+from modalxai.attribution.masks import Chance, Masks, every, sample
 from modalxai.attribution.regression import estimate
 from modalxai.audio import seed_for
 from modalxai.errors import InputError
@@ -83,11 +83,17 @@ def check_budget(budget: int) -> None:
 
 
 def masks_for(
-    one: OneSample, names: Sequence[str], budget: int, seed: int, cells: int | None = None
+    one: OneSample,
+    names: Sequence[str],
+    budget: int,
+    seed: int,
+    cells: int | None = None,
+    by: Chance = "leverage",
 ) -> dict[str, Masks]:
     """Coalitions of the players of each modality: all of them where the budget allows it.
 
-    ``cells`` is the most that they may be crossed to, where they are.
+    ``cells`` is the most that they may be crossed to, where they are; ``by`` that of
+    `modalxai.attribution.masks.sample`.
     """
     counts = {name: len(one.real[name]) for name in names}
     every_row = [2**count for count in counts.values()]
@@ -96,7 +102,7 @@ def masks_for(
     rows = shares_of_budget(budget, counts, costs_of(one.game, names), cells)
     sample_id = one.game.sample_ids[one.row]
     return {
-        name: sample(count, rows[name], seed_for(f"masks/{name}/{sample_id}", seed))
+        name: sample(count, rows[name], seed_for(f"masks/{name}/{sample_id}", seed), by)
         for name, count in counts.items()
     }
 

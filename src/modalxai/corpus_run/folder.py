@@ -49,12 +49,13 @@ class CorpusRun:
     Raises
     ------
     CheckpointError
-        There is no run in the folder.
+        There is no run in the folder, or its record is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.record: dict[str, Any] = storage.read_json(self.folder / identity.NAME)
+        storage.check_seal(self.folder / identity.NAME, self.record)
 
     @classmethod
     def begin(cls, folder: str | Path, record: Mapping[str, Any]) -> Self:

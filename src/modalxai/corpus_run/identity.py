@@ -13,6 +13,7 @@ from typing import Any
 from modalxai import storage
 from modalxai.errors import CheckpointError
 from modalxai.model import EmotionModel
+from modalxai.paths import is_file
 from modalxai.training.fingerprint import fingerprint
 
 NAME = "run.json"
@@ -34,7 +35,7 @@ def identity(
     named = None
     if ids is not None:
         named = hashlib.blake2b(json.dumps(ids).encode(), digest_size=16).hexdigest()
-    return {
+    record = {
         "format": FORMAT,
         "model": fingerprint(model).hex(),
         "modalities": list(model.modalities),
@@ -44,6 +45,7 @@ def identity(
         "ids": named,
         "versions": storage.versions(),
     }
+    return storage.sealed(record)
 
 
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
@@ -55,12 +57,13 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
         The folder holds another run, other files, or cannot be written to.
     """
     path = folder / NAME
-    if not path.exists():
+    if not is_file(path):
         _begin(folder, wanted)
     found = storage.read_json(path)
     # Compared as json: tuples come back as lists.
     plain = json.loads(json.dumps(dict(wanted)))
-    if differ := sorted(key for key in {*plain, *found} if plain.get(key) != found.get(key)):
+    named = {*plain, *found} - {storage.SEAL}
+    if differ := sorted(key for key in named if plain.get(key) != found.get(key)):
         shown = "; ".join(f"{key}: {found.get(key)!r} there" for key in differ)[:400]
         now = "; ".join(f"{key}: {plain.get(key)!r}" for key in differ)[:400]
         raise CheckpointError(
@@ -74,7 +77,11 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
 def _begin(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Write the record unless another process was faster: a link is made once or not at all."""
     storage.require_folder(folder)
-    if strangers := sorted(one.name for one in folder.iterdir() if not one.name.startswith(".")):
+    try:
+        strangers = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
+    except OSError as error:
+        raise _refused(folder, error) from error
+    if strangers:
         if NAME in strangers:
             return
         raise CheckpointError(
@@ -83,8 +90,9 @@ def _begin(folder: Path, wanted: Mapping[str, Any]) -> None:
             got=str(strangers[:5]),
             mend="give another folder: nothing of yours is overwritten",
         )
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{NAME}.")
+    name = None
     try:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{NAME}.")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(dict(wanted), file, ensure_ascii=False, indent=2)
         os.chmod(name, 0o644)
@@ -92,11 +100,16 @@ def _begin(folder: Path, wanted: Mapping[str, Any]) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise CheckpointError(
-            f"{folder} cannot be written to",
-            expected="a folder on a file system with links",
-            got=str(error),
-            mend="give another folder",
-        ) from error
+        raise _refused(folder, error) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+
+
+def _refused(folder: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} cannot be written to",
+        expected="a folder of yours on a file system with links, on a disk with room",
+        got=str(error)[:300],
+        mend="make room, or give another folder",
+    )

@@ -9,6 +9,7 @@ samples share is json in the table's metadata.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from collections.abc import Sequence
@@ -74,9 +75,9 @@ def write(path: Path, explanation: Explanation) -> None:
         "json": coded,
         "columns": list(explanation.columns),
     }
-    table = arrow.table(arrays).replace_schema_metadata(
-        {KEY: json.dumps(head, ensure_ascii=False, sort_keys=True).encode()}
-    )
+    table = arrow.table(arrays)
+    head = storage.sealed(head | {"content": _content(table)})
+    table = table.replace_schema_metadata({KEY: json.dumps(head, sort_keys=True).encode()})
     parquet = _pyarrow("pyarrow.parquet")
     storage.write_file(path, lambda target: parquet.write_table(table, target))
 
@@ -102,8 +103,8 @@ def read(path: Path) -> Explanation:
             )
 
         draws = tensor("scores").reshape(count, head["draws"], 1 << modalities, len(labels))
-        found = {name: table.column(name).to_pylist() for name in head["columns"]}
-        return Explanation(
+        given = {name: table.column(name).to_pylist() for name in head["columns"]}
+        found = Explanation(
             sample_ids=tuple(table.column("id").to_pylist()),
             labels=labels,
             modalities=tuple(head["modalities"]),
@@ -112,10 +113,12 @@ def read(path: Path) -> Explanation:
             targets=Targets(tensor("targets"), tensor("annotated").bool()),
             columns={
                 name: tuple(map(_decoded, values) if name in head["json"] else values)
-                for name, values in found.items()
+                for name, values in given.items()
             },
             provenance=Provenance(**head["provenance"]),
         )
+    storage.check_seal(path, head | {"content": _content(table)})
+    return found
 
 
 def count_rows(path: Path) -> int:
@@ -139,6 +142,21 @@ def _opened(path: Path, how: str) -> Any:
             got=f"{type(error).__name__}: {error}"[:300],
             mend="delete it and run again: only this part is done anew",
         ) from error
+
+
+def _content(table: Any) -> str:
+    """A digest of every value of a table: pages of Parquet can be spoilt and still decode."""
+    state = hashlib.blake2b(digest_size=16)
+    for name, column in zip(table.column_names, table.itercolumns(), strict=True):
+        lists = hasattr(column.type, "list_size")
+        flat = column.combine_chunks().flatten() if lists else column
+        if lists or str(flat.type) == "double":
+            values = np.ascontiguousarray(flat.to_numpy(zero_copy_only=False))
+            state.update(f"{name} {values.dtype} {values.shape}".encode())
+            state.update(values.data)
+        else:
+            state.update(json.dumps([name, flat.to_pylist()]).encode())
+    return state.hexdigest()
 
 
 def evidence(explanation: Explanation) -> dict[str, NDArray[np.float64]]:

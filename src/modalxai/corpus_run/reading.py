@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 
 from modalxai.corpus_run.folder import Quarantined
 from modalxai.errors import InputError, ModalxaiError
+from modalxai.foreign_errors import masked
 from modalxai.types import Batch
 
 CollateFn = Callable[[list[Any]], Any]
@@ -184,7 +185,8 @@ def blame(place: int, sample: Any, stage: str, error: BaseException | str) -> Qu
     else:
         reason = str(error)
     kind = "InputError" if isinstance(error, str) else type(error).__name__
-    return Quarantined(place, None if name is None else str(name), stage, kind, reason[:1000])
+    named = None if name is None else str(name)
+    return Quarantined(place, named, stage, kind, masked(reason)[:1000])
 
 
 def _ids(data: Any) -> list[str] | None:

@@ -12,11 +12,13 @@ from modalxai.corpus_run import parquet
 from modalxai.corpus_run.folder import CorpusRun, Quarantined
 from modalxai.corpus_run.identity import identity
 from modalxai.corpus_run.processes import share
+from modalxai.corpus_run.progress import Chunks, shown
 from modalxai.corpus_run.reading import reader
 from modalxai.corpus_run.worker import Worker
 from modalxai.errors import InputError
 from modalxai.games import Background, Data, Draws
 from modalxai.games.run import BatchExplainer
+from modalxai.sharding import gathered
 from modalxai.trace import no_trace
 
 
@@ -31,6 +33,7 @@ def explain_corpus(
     draws: Draws = 1,
     batch_size: int = 16,
     seed: int = 0,
+    max_bytes: int | None = None,
     chunk: int = 512,
     shard: tuple[int, int] | None = None,
     on_error: Literal["quarantine", "raise"] = "quarantine",
@@ -46,7 +49,7 @@ def explain_corpus(
 
     Parameters
     ----------
-    model, removal, level, background, draws, batch_size, seed
+    model, removal, level, background, draws, batch_size, seed, max_bytes
         See `modalxai.explain`.
     data
         A list of samples or a Dataset, best read by place; or a loader of batches, which must not
@@ -63,7 +66,7 @@ def explain_corpus(
         not finite, is written down with the reason, and the run goes on. ``"raise"`` ends it with
         an error; finished parts stay.
     progress
-        Show a progress bar over the chunks of this process.
+        Show a progress bar over the samples of this process.
 
     Returns
     -------
@@ -110,6 +113,7 @@ def explain_corpus(
         draws=draws,
         batch_size=batch_size,
         seed=seed,
+        max_bytes=max_bytes,
     )
     source = reader(data, explainer.model.collate, batch_size, chunk)
     settings = {
@@ -121,14 +125,22 @@ def explain_corpus(
         "seed": seed,
         "chunk": chunk,
     }
-    run = CorpusRun.begin(out, identity(explainer.model, settings, source.samples, source.ids))
+    with gathered(explainer.model):  # one identity for all ranks of a sharded model
+        record = identity(explainer.model, settings, source.samples, source.ids)
+    run = CorpusRun.begin(out, record)
     worker = Worker(explainer, on_error)
-    chunks = source.chunks(lambda one: one % count == number and not run.done(one))
-    if progress:
-        from tqdm import tqdm
 
-        mine = None if run.expected is None else len(range(number, run.expected, count))
-        chunks = tqdm(chunks, desc="explain corpus", unit="part", total=mine)
+    def mine(one: int) -> bool:
+        return one % count == number and not run.done(one)
+
+    chunks: Chunks = source.chunks(mine)
+    if progress:
+        samples = source.samples
+        starts = [] if samples is None else range(0, samples, chunk)
+        sizes = [
+            min(chunk, (samples or 0) - start) for one, start in enumerate(starts) if mine(one)
+        ]
+        chunks = shown(chunks, None if samples is None else sum(sizes))
     empty: list[tuple[int, list[Quarantined]]] = []
     with no_trace(explainer.model):  # a loader draws from torch's generator, too
         for place, pieces in chunks:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from modalxai.attribution import Explanation
+from modalxai.batching import halves
 from modalxai.corpus_run.folder import Quarantined
 from modalxai.corpus_run.reading import Piece, blame
 from modalxai.errors import InputError, ModalxaiError
@@ -38,11 +36,8 @@ class Worker:
         batch = piece.batch or Batch()
         try:
             found = self._explainer(batch)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(piece.places) == 1:
-                raise
-            return [part for half in _halves(piece) for part in self._explain(half, bad)]
+        except torch.OutOfMemoryError:
+            raise  # one sample alone is too much, perhaps because others use the device
         except ModalxaiError as error:
             if not isinstance(error, InputError):
                 raise  # settings or the model, not a sample
@@ -88,20 +83,6 @@ class Worker:
 
 def _halves(piece: Piece) -> list[Piece]:
     """The two halves of a batch, each with its rows only."""
-    batch = piece.batch or Batch()
-    middle = len(piece.places) // 2
-    cuts = (slice(None, middle), slice(middle, None))
-    return [Piece(_rows(batch, cut), piece.places[cut]) for cut in cuts]
-
-
-def _rows(batch: Batch, cut: slice) -> Batch:
-    """Some rows of a batch: of its tensors, its columns and its ids."""
-
-    def of(leaf: Any) -> Any:
-        return leaf[cut] if isinstance(leaf, Tensor) else leaf
-
-    part = Batch({key: pytree.tree_map(of, value) for key, value in batch.items()})
-    if "columns" in batch:
-        part["columns"] = {name: values[cut] for name, values in batch["columns"].items()}
-    part["ids"] = tuple(batch["ids"])[cut]
-    return part
+    first, second = halves(piece.batch or Batch())
+    middle = len(first.ids)
+    return [Piece(first, piece.places[:middle]), Piece(second, piece.places[middle:])]

@@ -9,5 +9,6 @@ from modalxai.games.callable import CallableGame
 from modalxai.games.donors import Draws
 from modalxai.games.factored import ModelGame
 from modalxai.games.run import explain
+from modalxai.sharding import gathered
 
-__all__ = ["Background", "CallableGame", "Data", "Draws", "ModelGame", "explain"]
+__all__ = ["Background", "CallableGame", "Data", "Draws", "ModelGame", "explain", "gathered"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modalxai import masking
-from modalxai.batching import Data, batches
+from modalxai.batching import Data, batches, in_halves
 from modalxai.errors import InputError
 from modalxai.games.bank import digest, join_rows
 from modalxai.trace import no_trace
@@ -90,14 +90,15 @@ class Background:
                 for row, sample_id in enumerate(batch.ids):
                     inputs = [digest(batch[name], row) for name in sorted(model.modalities)]
                     marks.append(repr(sample_id).encode() + b"".join(inputs))
-                for name, features in model.encode(batch.to(model.device)).items():
-                    means = masking.mean(features.values.double(), features.mask)
-                    sums[name] = sums[name].to(means.device) + means.sum(0)
-                    counts[name] += int(features.mask.any(1).sum())
-                    if donors:
-                        # Names would have to agree between rows, and nothing reads a donor's.
-                        spans = replace(features.spans, names=())
-                        kept[name].append(replace(features, spans=spans))
+                for encoded in in_halves(batch.to(model.device), model.encode):
+                    for name, features in encoded.items():
+                        means = masking.mean(features.values.double(), features.mask)
+                        sums[name] = sums[name].to(means.device) + means.sum(0)
+                        counts[name] += int(features.mask.any(1).sum())
+                        if donors:
+                            # Names would have to agree between rows, and nothing reads a donor's.
+                            spans = replace(features.spans, names=())
+                            kept[name].append(replace(features, spans=spans))
         if absent := [name for name, count in counts.items() if not count]:
             raise InputError(
                 f"a background without any {absent}",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modalxai import masking
 from modalxai.audio import seed_for
-from modalxai.errors import RemovalError
+from modalxai.errors import InputError, RemovalError
 from modalxai.games.bank import digest, join_rows, row_bytes, take
 from modalxai.games.donors import Donors
 from modalxai.games.removal import ABSENT, OUTPUT
@@ -61,6 +61,8 @@ class Encodings:
         Who lends what is lost, under the marginal removals.
     draws, seed
         Of random removals.
+    max_bytes
+        That the rows of one question may take; `BANK_BYTES` for ``None``.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Encodings:
         donors: Donors | None,
         draws: int,
         seed: int,
+        max_bytes: int | None = None,
     ) -> None:
         self.source = source
+        self._max_bytes = max_bytes
         self._how = how
         self._outside = outside
         self._mean = mean
@@ -134,7 +138,11 @@ class Encodings:
         """Whether the rows of so many coalitions fit into the bank."""
         self.source.add_originals()
         rows = coalitions * len(self.source.sample_ids)
-        return rows * row_bytes(self.source.bank.rows) <= BANK_BYTES
+        return rows * row_bytes(self.source.bank.rows) <= self._budget
+
+    @property
+    def _budget(self) -> int:
+        return BANK_BYTES if self._max_bytes is None else self._max_bytes
 
     def features(self, keep: Tensor) -> Features:
         """Features [B, T, D] with the players left that ``keep``, bool [B, U], names."""
@@ -171,13 +179,20 @@ class Encodings:
                         at = draw if self._draws_parts else 0
                         keys.append((marks[b], at, name, bits[v, b, : ends[b]].tobytes()))
                         parts.setdefault(keys[-1], _Row(at, b, kept[v, b]))
-        if bank.bytes > BANK_BYTES:
+        if bank.bytes > self._budget:
             bank.keep(keys)
         self.source.add_originals()
         self._add(gone, nothing=True)
         self._add(parts, nothing=False)
         place = torch.tensor([bank.place(key) for key in keys], device=keep.device)
         return place.reshape(draws, *keep.shape[:-2], len(ids))
+
+    @property
+    def originals(self) -> Tensor:
+        """Where in the bank the samples lie that nothing was removed from, [B]."""
+        self.source.add_originals()
+        bank, ids = self.source.bank, self.source.sample_ids
+        return self._index([bank.place(("whole", name)) for name in ids])
 
     # What rows are called. Equal names mean equal rows.
 
@@ -348,6 +363,23 @@ class Encodings:
         """Whether no real unit is left, [...]; a row without units has lost nothing."""
         real = self.units.mask
         return (~keep | ~real).all(-1) & real.any(-1)
+
+
+def check_bytes(limit: int | None) -> None:
+    """Refuse a limit that is no number of bytes.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InputError(
+            "max_bytes out of range",
+            expected="None, or a whole number from 1",
+            got=repr(limit),
+            mend="1 << 30 is one GiB",
+        )
 
 
 def _chosen(spans: Spans, rows: Sequence[int]) -> Spans:

@@ -16,7 +16,7 @@ from modalxai.errors import InputError, RemovalError, StaleGameError
 from modalxai.games.background import Background
 from modalxai.games.bank import References
 from modalxai.games.donors import Donors, Draws, check_draws
-from modalxai.games.encodings import Encodings
+from modalxai.games.encodings import Encodings, check_bytes
 from modalxai.games.grids import score
 from modalxai.games.masks import bad_mask, check_keep, check_mask
 from modalxai.games.players import check_spans, name_words, offered_units, whole_if_none
@@ -24,6 +24,7 @@ from modalxai.games.removal import MARGINAL, OUTPUT, needs_donors, resolve
 from modalxai.games.source import Source
 from modalxai.games.stages import cut_open
 from modalxai.games.versions import Versions
+from modalxai.games.whole import Whole
 from modalxai.protocols import Division, Split, Stage
 from modalxai.trace import Fingerprint, no_trace
 from modalxai.types import Batch, Features, Labels, Prediction, Spans
@@ -56,6 +57,10 @@ class ModelGame:
         How often a random removal is drawn (R); ``"all"`` takes every donor.
     seed
         Of everything drawn; each sample's own seed comes from it and the sample's id.
+    max_bytes
+        About how much memory encoded rows take: what one question needs of each modality, and what
+        one call of the fusion reads. Larger questions are asked in parts, and the answer is the
+        same. ``None`` for 1 GiB and 256 MiB.
     references
         Shared between the games of a corpus.
     fingerprint
@@ -75,6 +80,7 @@ class ModelGame:
         seed: int = 0,
         references: References | None = None,
         fingerprint: Fingerprint | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         self._model = model
         batch = batch.to(model.device)
@@ -83,8 +89,10 @@ class ModelGame:
         self._background = background
         self._draws = draws
         self._seed = seed
+        self._max_bytes = max_bytes
         self._divided: dict[str, str] = {}
         self._fingerprint = fingerprint or Fingerprint(model)
+        self._whole = Whole()
         self.level = level
         self.sample_ids = batch.ids
         shared = References() if references is None else references
@@ -108,6 +116,7 @@ class ModelGame:
                 donors=donors if how in MARGINAL else None,
                 draws=draws if isinstance(draws, int) else 1 if donors is None else donors.draws,
                 seed=seed,
+                max_bytes=max_bytes,
             )
             for name, how in self._removal.items()
         }
@@ -126,6 +135,7 @@ class ModelGame:
         seed: int = 0,
         references: References | None = None,
         fingerprint: Fingerprint | None = None,
+        max_bytes: int | None = None,
     ) -> ModelGame:
         """Check the settings and make the game.
 
@@ -134,8 +144,9 @@ class ModelGame:
         RemovalError
             See `modalxai.games.removal.resolve`.
         InputError
-            An unknown level, draws below 1, or a batch that lacks a modality.
+            An unknown level, draws or max_bytes below 1, or a batch that lacks a modality.
         """
+        check_bytes(max_bytes)
         chosen = resolve(model, removal, level, background is not None)
         lent = needs_donors(chosen)
         check_draws(draws, seed, lent)
@@ -158,6 +169,7 @@ class ModelGame:
             seed=seed,
             references=references,
             fingerprint=fingerprint,
+            max_bytes=max_bytes,
         )
 
     @property
@@ -200,25 +212,24 @@ class ModelGame:
     @property
     def present(self) -> Tensor:
         """Bool [B, M], False where a sample lacks the modality."""
-        return torch.stack([self.encode(name).mask.any(1) for name in self.modalities], dim=1)
+        return torch.stack([full.mask.any(1) for full in self._whole_encodings()], dim=1)
 
     @property
     def players(self) -> dict[str, Spans]:
         """By modality, the spans [B, U_m] of its players."""
-        for name in self.modalities:
-            self.encode(name)
+        self._whole_encodings()
         return {name: found.units for name, found in self._encodings.items()}
 
     def select(self, rows: Sequence[int]) -> ModelGame:
         """The same game of some of its samples; what is encoded stays encoded."""
-        for name in self.modalities:
-            self.encode(name)  # once, for all selections
+        self._whole_encodings()  # once, for all selections
         game = copy(self)
         game.sample_ids = tuple(self.sample_ids[row] for row in rows)
         game._columns = {
             name: tuple(values[row] for row in rows) for name, values in self._columns.items()
         }
         game._encodings = {name: e.select(rows) for name, e in self._encodings.items()}
+        game._whole = self._whole.select(rows)
         return game
 
     def divide(self, players: Mapping[str, str | Spans | Division[Any]]) -> ModelGame:
@@ -305,6 +316,12 @@ class ModelGame:
                 raise bad_mask(modality, f"bool {list(shape)}", keep)
             return self._encodings[modality].features(keep.to(self._model.device))
 
+    def _whole_encodings(self) -> list[Features]:
+        """Every modality with nothing removed; the weights are looked at once for all of them."""
+        self._refuse_stale()
+        with no_trace(self._model):
+            return [self._encodings[name].source.full for name in self.modalities]
+
     def stage(self, modality: str) -> Stage | None:
         """One encoder cut open at its time-frequency maps, everything kept; ``None`` without any.
 
@@ -330,6 +347,9 @@ class ModelGame:
     def fuse(self, features: Mapping[str, Features]) -> Prediction:
         """The fusion alone, in eval mode; gradients flow if the caller records them.
 
+        Of the encodings as they are, the scores are kept, without the graph: a table that is asked
+        for afterwards joins the other coalitions only.
+
         Raises
         ------
         StaleGameError
@@ -341,6 +361,8 @@ class ModelGame:
         with no_trace(self._model, gradients=True):
             prediction = self._model.fuse(features)
         self._require_finite(prediction.scores)
+        full = {name: found.source.encoded for name, found in self._encodings.items()}
+        self._whole.learn(prediction.scores, features, full)
         return prediction
 
     def reference(self, modality: str) -> Tensor:
@@ -397,7 +419,8 @@ class ModelGame:
             shapes = {name: self._players(name) for name in self.modalities}
             checked, lead = check_keep(keep, shapes)
             masks = {name: mask.to(self._model.device) for name, mask in checked.items()}
-            scores = score(self._model.fusion, self._encodings, masks, lead)
+            known, limit = self._whole.scores, self._max_bytes
+            scores = score(self._model.fusion, self._encodings, masks, lead, known, limit)
         self._require_finite(scores)
         # As many draws whatever is asked, or batches of a corpus would not go together.
         draws = max(encodings.draws for encodings in self._encodings.values())

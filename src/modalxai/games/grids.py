@@ -25,11 +25,14 @@ def score(
     encodings: Mapping[str, Encodings],
     keep: Mapping[str, Tensor],
     lead: tuple[int, ...],
+    whole: Tensor | None = None,
+    max_bytes: int | None = None,
 ) -> Tensor:
     """Scores [R, *lead, B, K] of the coalitions ``keep``, by modality bool [..., B, U].
 
-    A question that needs more rows at once than memory has room for is halved, along the axis
-    that needs them.
+    Where nothing is removed they are ``whole`` [B, K], if that is known already. A question that
+    needs more rows at once than memory has room for is halved, along the axis that needs them. One
+    call of the fusion reads ``max_bytes``, `JOIN_BYTES` for ``None``.
     """
     axis = _too_long(encodings, keep, lead)
     if axis is None:
@@ -39,7 +42,17 @@ def score(
         shape = (draws, *lead, samples)
         flat = {name: _spread(place, shape).reshape(-1) for name, place in places.items()}
         rows = {name: encodings[name].source.bank.rows for name in keep}
-        return _join(fusion, rows, flat).reshape(*shape, len(fusion.labels))
+        limit = JOIN_BYTES if max_bytes is None else max_bytes
+        if whole is None:
+            return _join(fusion, rows, flat, limit).reshape(*shape, len(fusion.labels))
+        count = prod(shape[:-1])
+        wide = torch.promote_types(whole.dtype, torch.float32)
+        scores = whole.to(wide).repeat(count, 1)
+        changed = [at != encodings[name].originals.repeat(count) for name, at in flat.items()]
+        left = torch.stack(changed).any(0).nonzero().flatten()
+        joined = _join(fusion, rows, {name: at[left] for name, at in flat.items()}, limit)
+        scores[left] = joined.to(scores)
+        return scores.reshape(*shape, len(fusion.labels))
     half = lead[axis] // 2
     parts = [
         score(
@@ -47,6 +60,8 @@ def score(
             encodings,
             {name: _narrow(mask, axis - len(lead), start, stop) for name, mask in keep.items()},
             (*lead[:axis], stop - start, *lead[axis + 1 :]),
+            whole,
+            max_bytes,
         )
         for start, stop in ((0, half), (half, lead[axis]))
     ]
@@ -77,10 +92,12 @@ def _narrow(mask: Tensor, axis: int, start: int, stop: int) -> Tensor:
     return mask.narrow(place, start, stop - start)
 
 
-def _join(fusion: Fusion, rows: Mapping[str, Any], places: Mapping[str, Tensor]) -> Tensor:
-    """Scores [N, K] of rows of the banks, in pieces."""
+def _join(
+    fusion: Fusion, rows: Mapping[str, Any], places: Mapping[str, Tensor], limit: int
+) -> Tensor:
+    """Scores [N, K] of rows of the banks, in pieces of ``limit`` bytes."""
     first = next(iter(places.values()))
-    size = JOIN_BYTES // max(1, sum(row_bytes(bank) for bank in rows.values()))
+    size = limit // max(1, sum(row_bytes(bank) for bank in rows.values()))
 
     def joined(chosen: Mapping[str, Tensor], lengths: Mapping[str, int]) -> Tensor:
         def piece(start: int, stop: int) -> Tensor:

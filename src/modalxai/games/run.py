@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from modalxai import sharding
 from modalxai.attribution import Explanation
-from modalxai.batching import Data, batches
+from modalxai.batching import Data, batches, in_halves
 from modalxai.errors import InputError
 from modalxai.games.background import Background
 from modalxai.games.bank import References
 from modalxai.games.donors import Draws
+from modalxai.games.encodings import check_bytes
 from modalxai.games.factored import ModelGame
 from modalxai.games.removal import needs_donors
 from modalxai.model import EmotionModel
@@ -31,6 +33,7 @@ def explain(
     draws: Draws = 1,
     batch_size: int = 16,
     seed: int = 0,
+    max_bytes: int | None = None,
     progress: bool = False,
 ) -> Explanation:
     """Score every coalition of modalities, each modality encoded once per sample.
@@ -59,6 +62,9 @@ def explain(
         Samples encoded at once, where ``data`` is not batched yet; it does not change the result.
     seed
         Of everything drawn.
+    max_bytes
+        About how much memory encoded rows take, see `modalxai.games.ModelGame`. It does not change
+        the result; nor does a device that is too small, where halves of a batch are explained.
     progress
         Show a progress bar.
 
@@ -81,6 +87,7 @@ def explain(
         draws=draws,
         batch_size=batch_size,
         seed=seed,
+        max_bytes=max_bytes,
     )
     source = batches(explainer.model.collate, data, batch_size)
     if progress:
@@ -112,13 +119,16 @@ class BatchExplainer:
         draws: Draws = 1,
         batch_size: int = 16,
         seed: int = 0,
+        max_bytes: int | None = None,
     ) -> None:
+        check_bytes(max_bytes)
         self.model = unwrap(model)
         self._known = None
         if background is not None:
             donors = needs_donors(removal)
             self._known = Background.of(self.model, background, batch_size, donors)
         self._removal, self._level, self._draws, self._seed = removal, level, draws, seed
+        self._max_bytes = max_bytes
         self._fingerprint = Fingerprint(self.model)
         self.forget()
 
@@ -132,7 +142,14 @@ class BatchExplainer:
         self._references = References()
 
     def __call__(self, batch: Batch) -> Explanation:
-        """The table of one batch; to be called within `no_trace`."""
+        """The table of one batch; to be called within `no_trace`.
+
+        Of its halves, where CUDA has too little memory for all of it.
+        """
+        parts = in_halves(batch, self._explain)
+        return parts[0] if len(parts) == 1 else merged(parts)
+
+    def _explain(self, batch: Batch) -> Explanation:
         game = ModelGame.make(
             self.model,
             batch,
@@ -143,6 +160,7 @@ class BatchExplainer:
             seed=self._seed,
             references=self._references,
             fingerprint=self._fingerprint,
+            max_bytes=self._max_bytes,
         )
         targets = batch.to(self.model.device).targets if "targets" in batch else None
         return Explanation.of(game, targets, batch.columns)
@@ -164,9 +182,22 @@ def _sampled(part: Explanation) -> Explanation:
 
 
 def unwrap(model: Any) -> EmotionModel:
-    """The EmotionModel inside DistributedDataParallel, ``torch.compile`` or an Objective."""
+    """The EmotionModel inside DistributedDataParallel, ``torch.compile`` or an Objective.
+
+    What FSDP2 holds gathered for a module around it is shared out again: from within the model
+    nobody could.
+    """
+    if isinstance(model, nn.Module):
+        sharding.reshard(sharding.modules_of(model))
     inner = model
     while not isinstance(inner, EmotionModel):
+        if type(inner).__name__ == "FullyShardedDataParallel":
+            raise InputError(
+                "explain cannot gather what FullyShardedDataParallel has sharded",
+                expected="a model sharded by torch.distributed.fsdp.fully_shard",
+                got="the older FullyShardedDataParallel",
+                mend="explain wrapped.module within its summon_full_params(wrapped)",
+            )
         # torch.compile, DistributedDataParallel and DataParallel, training.Objective
         names = ("_orig_mod", "module", "model")
         deeper = next((getattr(inner, name) for name in names if hasattr(inner, name)), None)

@@ -79,6 +79,11 @@ class Source:
         return self._full
 
     @property
+    def encoded(self) -> Features | None:
+        """`full`, if it has been asked for."""
+        return self._full
+
+    @property
     def present(self) -> Tensor:
         """Bool [B]: the sample has this modality."""
         return self.full.mask.any(1)
@@ -111,7 +116,15 @@ class Source:
         """Put rows into the bank, as the fusion's join reads them."""
         fusion, rows = self.model.fusion, cast("Any", features)
         if isinstance(fusion, Split):
-            rows = fusion.project(self.modality, features)
+            project, count = fusion.project, len(keys)
+
+            def piece(start: int, stop: int) -> Any:
+                index = torch.arange(start, stop, device=features.mask.device)
+                part = features if stop - start == count else take(features, index)
+                return project(self.modality, part)
+
+            parts = in_pieces(count, count, piece)
+            rows = parts[0] if len(parts) == 1 else join_rows(parts)
         self.bank.add(keys, rows)
 
     def add_originals(self) -> None:

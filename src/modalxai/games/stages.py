@@ -30,8 +30,8 @@ class Stems:
         """What ``encoder(inputs)`` gives; ``None`` where there is nothing to save.
 
         That is where the encoder has no stages or does not mark units, where it looks features up
-        (`modalxai.training.CachedEncoder`), and where somebody listens to its calls: hooks fire,
-        and sharded weights are gathered, when the encoder itself is called.
+        (`modalxai.training.CachedEncoder`), and where somebody listens to its calls: hooks fire
+        when the encoder itself is called.
 
         Parameters
         ----------

@@ -18,6 +18,7 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 PASSING = {*vars(nn.Module()), "trainable", "_is_hf_initialized", "_post_init_done"}
 # How it trains changes no output.
 PASSING |= {"checkpointing", "gradient_checkpointing", "spec_augment"}
+PASSING |= {"_is_fsdp_managed_module", "_fsdp_use_orig_params"}
 PASSING |= {"_name_or_path", "_commit_hash", "architectures", "transformers_version", "model_type"}
 
 

@@ -1,7 +1,8 @@
 """Attributors that follow gradients from a label's score back to the encoders' output vectors.
 
 No gradient enters an encoder: all labels cost one encoding, and one backward pass each through the
-fusion alone.
+fusion alone. Asked before `Explanation.of` of the same game, they spare it a run of the fusion: the
+table's last row is what they have computed.
 """
 
 from modalxai.attribution.gradients.cams import GradCAM, HiResCAM

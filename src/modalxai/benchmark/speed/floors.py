@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modalxai.benchmark.speed.modality import TABLE, TABLE_AND_CAM, ratio_of
-from modalxai.benchmark.speed.units import OURS, cost_at
+from modalxai.benchmark.speed.units import OURS, cost_at, ratio_over_games
 
 BASE = {"size": "base", "modalities": 2}
 SAME = 1e-4
@@ -99,13 +99,14 @@ def _modality(results: Mapping[str, Any]) -> list[Floor]:
                 "batch": 1, "seconds": 3.0}  # fmt: skip
         rows_each = ratio_of(rows, name, "encoder_rows", **cell) / count
         ratio = ratio_of(rows, name, "flops_ratio", **cell)
+        told = f"{ratio:.2f} x the FLOPs of predicting (small encoders, mask + silence)"
         found.append(
             Floor(
                 f"{name}, M = {count}: runs of the whole model",
                 rows_each,
                 wanted,
                 most=False,
-                note=f"{ratio:.2f} x the FLOPs of predicting (small encoders, mask + silence)",
+                note="" if math.isnan(ratio) else told,
             )
         )
     exact = [
@@ -126,6 +127,8 @@ def _modality(results: Mapping[str, Any]) -> list[Floor]:
 
 def _spread(rows: Sequence[Mapping[str, Any]], name: str, cell: Mapping[str, Any]) -> str:
     low, high = (ratio_of(rows, name, key, **cell) for key in ("time_low", "time_high"))
+    if math.isnan(low):
+        return ""
     return f"median of pairs in CPU time, {low:.2f} to {high:.2f}"
 
 
@@ -183,6 +186,11 @@ def _against(what: str, rows: Sequence[Mapping[str, Any]]) -> Floor:
         return Floor(what, math.nan, 10, most=False)
     best, name, reached = best_peer(rows)
     note = f"best peer: {name}" + ("" if reached else ", which needs more than its most")
+    mine, other = ([row for row in rows if row["contestant"] == one] for one in (OURS, name))
+    if (over := ratio_over_games(mine, other)) is not None:
+        mean, low, high = over
+        count = len(mine[0]["by_game"])
+        note += f"; mean over {count} games {mean:.1f}, 95 % interval {low:.1f} to {high:.1f}"
     return Floor(what, best / ours, 10, most=False, note=note)
 
 

@@ -54,11 +54,26 @@ def _head(results: Mapping[str, Any]) -> str:
 
 Written by `modalxai bench speed` ({results["date"]}): this library beside Captum, SHAP and shapiq
 on the same models and inputs, in one run of {results["cpu_seconds"]} CPU seconds. Its
-`results.json` holds every figure.
+`results.json` holds every figure. {_pieces(results.get("pieces", {}))}
 {quick}
 {machine["system"]}, {machine["processor"]}, GPU: {machine["gpu"] or "none"}, Python
 {machine["python"]}. {named}. {other}what is marked "not installed" was not there.
 """
+
+
+def _pieces(pieces: Mapping[str, Mapping[str, Any]]) -> str:
+    """When they were measured, and what ran beside them."""
+    dates = sorted({piece["date"] for piece in pieces.values() if piece["date"]})
+    loads = sorted(piece["load"] for piece in pieces.values() if piece["load"] is not None)
+    if not loads:
+        return ""
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    unknown = len(pieces) - len(loads)
+    told = (
+        f"Of its {len(pieces)} pieces {len(loads)} were begun ({when}) at a load of "
+        f"{loads[0]:.1f} to {loads[-1]:.1f} processes, this one and others"
+    )
+    return told + (f"; of the others ({unknown}) it is not known." if unknown else ".")
 
 
 def _floors(lines: Sequence[Floor]) -> str:
@@ -185,7 +200,8 @@ the same table of scores. Medians over samples, draws and labels of the Euclidea
 players, relative. A row of a function of masks costs one row of each encoder; the grid costs the
 rows it encodes, and splits its budget by what they cost. FLOPs are those of wav2vec2-base and
 DistilBERT for these rows. Methods of one label are charged for one: with the same seed their
-coalitions are the same for every label. Coalitions asked for twice are charged once.{newest}
+coalitions are the same for every label. Coalitions asked for twice are charged once. Intervals are
+Student's, over the samples, of the logarithm of what a method costs over ours in each.{newest}
 
 ![Error against the encoders' cost](pictures/{PARETO})
 
@@ -310,6 +326,8 @@ HOW = """
   inputs were made, beforehand; each call is one batch. An absent modality is a missing row, for
   which the front end of the speech encoder does nothing. Captum's methods get batches as large as
   they take. Whole modalities: methods that sample get as many rows as enumerating takes.
+- Grad-CAM is asked before the table of the same game, which takes the prediction's scores from it.
+  The other way round the fusion runs on the whole samples once more.
 - Captum's Grad-CAM and integrated gradients are also given the fusion alone, the encodings computed
   once: what a user can write who knows that no gradient must enter an encoder.
 - With small encoders a prediction takes milliseconds, and the fixed cost of a game and of its

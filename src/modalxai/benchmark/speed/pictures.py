@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
-"""Okabe & Ito (2008); the first one is ours."""
-MARKS = "osD^vP*X<>hdp8"
+OURS_COLOUR = "#D55E00"
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+"""Okabe & Ito (2008), for the others, again and again; the seventh is ours alone."""
+OURS_MARK, MARKS = "o", "sD^vP*X<>hdp8"
 PARETO, GROWTH = "speed_pareto.png", "speed_growth.png"
 
 
@@ -73,7 +74,7 @@ def growth(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     axes = figure.subplots(2, 3).flatten()
     _curve(
         axes[0], curves["seconds"], "clip, seconds", "FLOPs",
-        {"predict": "predicting", "table": "table", "table_and_cam": "table + Grad-CAM"},
+        {"table": "table", "table_and_cam": "table + Grad-CAM", "predict": "predicting"},
     )  # fmt: skip
     _curve(
         axes[1], curves["players"], "words, and as many segments", "encoder rows, exact",
@@ -89,7 +90,7 @@ def growth(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     )  # fmt: skip
     _curve(
         axes[3], curves["labels"], "labels", "FLOPs",
-        {"predict": "predicting", "table": "table", "table_and_cam": "table + Grad-CAM"},
+        {"table": "table", "table_and_cam": "table + Grad-CAM", "predict": "predicting"},
     )  # fmt: skip
     _curve(
         axes[4], curves["corpus"], "clips, references shared", "FLOPs / predicting",
@@ -124,8 +125,8 @@ def _line(axis: Axes, x: Sequence[float], y: Sequence[float], name: str, place: 
     axis.plot(
         x,
         y,
-        color=COLOURS[place % len(COLOURS)],
-        marker=MARKS[place % len(MARKS)],
+        color=COLOURS[(place - 1) % len(COLOURS)] if place else OURS_COLOUR,
+        marker=MARKS[(place - 1) % len(MARKS)] if place else OURS_MARK,
         markersize=4,
         linewidth=2 if place == 0 else 1,
         label=name,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +17,9 @@ import torch
 
 from modalxai import storage
 from modalxai.benchmark.speed.settings import Settings
-from modalxai.errors import CheckpointError
+from modalxai.stages import claim, plain
 
-EDITION = 1
+EDITION = 2
 """Of what is measured: results of two editions are not compared."""
 PACKAGES = ("modalxai", "torch", "transformers", "captum", "shap", "shapiq", "numpy")
 
@@ -48,17 +49,7 @@ class Stages:
         self._end = time.monotonic() + seconds
         storage.require_folder(self.folder)
         asked = {"edition": EDITION, **asdict(settings)}
-        record = self.folder / "settings.json"
-        if record.is_file():
-            if (found := storage.read_json(record)) != asked:
-                raise CheckpointError(
-                    f"{out} holds another run",
-                    expected=str(asked),
-                    got=str(found),
-                    mend="give another folder, or delete this one",
-                )
-        else:
-            storage.write_json(record, asked)
+        claim(self.folder / "settings.json", asked)
 
     def __call__(self, name: str, measure: Callable[[], Any]) -> Any:
         """What ``measure`` gives, now or in an earlier run; nothing, [], where time is up."""
@@ -68,33 +59,37 @@ class Stages:
                 return []
             if not self._quiet:
                 print(f"{name} ...", flush=True)
+            beside = {"date": _today(), "load": _load()}
             start = time.process_time()
             found = measure()
-            seconds = time.process_time() - start
-            storage.write_json(place, {"found": plain(found), "cpu_seconds": round(seconds, 1)})
+            seconds = round(time.process_time() - start, 1)
+            storage.write_json(
+                place, {"found": plain(found, nan=None), "cpu_seconds": seconds, **beside}
+            )
         return storage.read_json(place)["found"]
 
     def seconds(self) -> float:
         """CPU seconds of all measurements."""
-        places = sorted(self.folder.glob("*.json"))
-        return float(sum(storage.read_json(place).get("cpu_seconds", 0) for place in places))
+        return float(sum(piece["cpu_seconds"] for piece in self.pieces().values()))
 
+    def pieces(self) -> dict[str, dict[str, Any]]:
+        """By measurement its CPU seconds, its date, and what ran beside it; ``None`` if unknown.
 
-def plain(value: Any) -> Any:
-    """What json can hold: no number that is none."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, float) and value != value:
-        return None
-    return value
+        ``load`` is how many processes wanted a processor in the minute before.
+        """
+        files = {place.stem: place for place in sorted(self.folder.glob("*.json"))}
+        files.pop("settings")
+        keys = ("cpu_seconds", "date", "load")
+        return {
+            name: {key: one.get(key) for key in keys}
+            for name, one in ((name, storage.read_json(place)) for name, place in files.items())
+        }
 
 
 def where_and_when() -> dict[str, Any]:
     """The machine, the versions and the date."""
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": _today(),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
@@ -104,6 +99,15 @@ def where_and_when() -> dict[str, Any]:
         },
         "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _load() -> float | None:
+    """Not every system tells."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def _version(name: str) -> str | None:

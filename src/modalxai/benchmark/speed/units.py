@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,10 +17,13 @@ from modalxai.benchmark.speed.peers import Peer, quiet
 from modalxai.benchmark.speed.played import Known
 from modalxai.errors import InputError
 from modalxai.model import EmotionModel
+from modalxai.statistics import cluster_interval, means
 
 PLAYERS = {"text": "unit", "audio": "unit"}
 OURS = "modalxai UnitShapley"
 WANTED_ERROR = 0.05
+LEAST_GAMES = 3
+"""For an interval over them."""
 
 
 def games(model: EmotionModel, units: int, count: int, seed: int = 2) -> list[Known]:
@@ -43,10 +47,11 @@ def ours(
 
     ``covered`` is how often the truth lies within 1.96 standard errors.
     """
-    errors: list[float] = []
+    errors: list[list[float]] = []
     inside: list[bool] = []
     encoded: dict[str, list[int]] = {name: [] for name in costs}
     for game, truth in zip(known, truths, strict=True):
+        errors.append([])
         for repeat in range(repeats):
             table = game.asked(costs)
             try:
@@ -54,7 +59,7 @@ def ours(
             except InputError:
                 return None
             values = torch.cat([found.units[name][0] for name in game.units], dim=-1)
-            errors += relative(values, truth)
+            errors[-1] += relative(values, truth)
             spread = torch.cat([found.unit_se[name][0] for name in game.units], dim=-1)
             if bool((spread > 0).any()):
                 inside += ((values - truth).abs() < 1.96 * spread).flatten().tolist()
@@ -62,7 +67,7 @@ def ours(
                 encoded[name].append(count)
     rows = {name: statistics.mean(counts) for name, counts in encoded.items()}
     covered = {"covered": statistics.mean(inside)} if inside else {}
-    return {"error": statistics.median(errors), **covered, **_spent(rows, costs)}
+    return {**_medians(errors), **covered, **_spent(rows, costs)}
 
 
 def theirs(
@@ -74,18 +79,19 @@ def theirs(
     repeats: int,
 ) -> dict[str, Any]:
     """A peer within a budget of rows of the model, one row of every encoder each."""
-    errors: list[float] = []
+    errors: list[list[float]] = []
     asked = []
     for number, (game, truth) in enumerate(zip(known, truths, strict=True)):
+        errors.append([])
         for repeat in range(repeats):
             first = (number * repeats + repeat) % len(truth)
             box = game.masked(first)
             with quiet():
                 values = peer.solve(box, budget, repeat)
-            errors += relative(values, truth.roll(-first, dims=0)[: len(values)])
+            errors[-1] += relative(values, truth.roll(-first, dims=0)[: len(values)])
             asked.append(box.rows_asked)
     rows = dict.fromkeys(costs, float(statistics.mean(asked)))
-    return {"error": statistics.median(errors), **_spent(rows, costs)}
+    return {**_medians(errors), **_spent(rows, costs)}
 
 
 def our_curve(
@@ -152,6 +158,14 @@ def relative(values: Tensor, truth: Tensor) -> list[float]:
     return [float(one) for one in apart / truth.norm(dim=-1)]
 
 
+def _medians(errors: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Of everything, and of each game."""
+    return {
+        "error": statistics.median(one for game in errors for one in game),
+        "by_game": [statistics.median(game) for game in errors],
+    }
+
+
 def _spent(rows: Mapping[str, float], costs: Mapping[str, float]) -> dict[str, Any]:
     return {
         "encoder_rows": sum(rows.values()),
@@ -175,3 +189,29 @@ def cost_at(rows: Sequence[Mapping[str, Any]], wanted: float = WANTED_ERROR) -> 
             return before[0] * (cost / before[0]) ** share, True
         before = cost, error
     return (found[-1][0] if found else math.nan), False
+
+
+def ratio_over_games(
+    ours: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
+) -> tuple[float, float, float] | None:
+    """What another method costs over ours at the wanted error: mean over games, 95 % interval.
+
+    The mean is of logarithms, the interval Student's over the games. ``None`` where a curve was not
+    kept game by game, or does not reach the wanted error in each of at least three games.
+    """
+    logs = []
+    curves = [[row for row in rows if "error" in row] for rows in (ours, other)]
+    counts = {len(row.get("by_game", ())) for rows in curves for row in rows}
+    if len(counts) != 1 or (count := counts.pop()) < LEAST_GAMES:
+        return None
+    for game in range(count):
+        found = [
+            cost_at([{**row, "error": row["by_game"][game]} for row in rows]) for rows in curves
+        ]
+        if not all(reached for _, reached in found):
+            return None
+        logs.append(math.log(found[1][0] / found[0][0]))
+    sums = np.array([[one, 1.0] for one in logs])
+    made = cluster_interval(sums, means(1), method="jackknife")
+    estimate, low, high = (math.exp(float(one[0])) for one in (made.estimate, made.low, made.high))
+    return estimate, low, high
