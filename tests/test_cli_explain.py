@@ -152,4 +152,7 @@ def test_mistakes_are_said_plainly(place, tmp_path, arguments, said) -> None:
 
 def test_a_table_of_no_known_kind_and_a_folder_of_nothing(explained, tmp_path) -> None:
     assert call("report", explained, "--out", tmp_path / "shares.xlsx").exit_code == 2
-    assert call("report", tmp_path).exit_code == 2
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        done = call("report", folder)
+        assert done.exit_code == 2
+        assert f"mend: make some: modalxai explain MODEL MANIFEST.csv --out {folder}" in done.stderr

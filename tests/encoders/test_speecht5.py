@@ -385,6 +385,9 @@ def test_text_comes_back_without_sentencepiece(
 
     encoder = SpeechT5TextEncoder.from_pretrained(tts, trainable=1, layers="weighted").eval()
     encoder.save_pretrained(tmp_path / "ours")
+    # The encoder's own names, and not those of the model that it was cut from.
+    saved = load_file(tmp_path / "ours" / "model.safetensors")
+    assert {name.split(".")[0] for name in saved} == {"prenet", "wrapped_encoder"}
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     again = SpeechT5TextEncoder.from_pretrained(tmp_path / "ours").eval()
     inputs = again.collate(["This is a test", None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import math
 import re
 from collections import Counter
 from functools import lru_cache
@@ -15,13 +16,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modalxai.errors import InputError
 from modalxai.report import Report, figures
 from modalxai.report.figures.palette import READABLE, contrast
 from modalxai.report.lang import language
 from modalxai.report.recordings import playable
-from modalxai.report.svg import _value, inline
+from modalxai.report.svg import _path, _smaller, _value, inline, share
 from modalxai.types import Audio, Spans
 
 VOID = {"meta", "br", "path", "rect", "use", "image", "img"}
@@ -186,6 +189,9 @@ def test_words_are_coloured_and_numbered(rich, page):
     assert len(words) == 6
     assert Counter("against" in one[1]["class"] for one in words)[True] in range(1, 6)
     numbers = re.findall(r"<small>([^<]*)</small>", page)
+    for (_, attributes, _), number in zip(words, numbers, strict=True):
+        side = "against" if number.startswith("-") else "for"
+        assert attributes["class"].split() == ["word", side] or float(number) == 0
     report, more = rich
     owen = more["units"]["<u>Owen</u>"]
     found = Page(page)
@@ -286,7 +292,12 @@ def test_letters_are_readable_on_every_background_of_the_page():
 
 
 def test_letters_in_pictures_are_readable(page):
-    fills = set(re.findall(r"<text [^>]*fill:(#\w{6})", page))
+    rules = dict(re.findall(r"\.(s\d+)\{([^}]*)\}", page))
+    said = re.findall(r'<text [^>]*?(class|style)="([^"]*)"', page)
+    styles = [rules[value] if kind == "class" else value for kind, value in said]
+    assert len(styles) == page.count("<text")
+    # What says no colour is black.
+    fills = {fill for style in styles for fill in re.findall(r"fill:(#\w{6})", style)}
     assert fills
     # White and black stand on bars and cells, see test_figures.
     for fill in fills - {"#ffffff", "#000000"}:
@@ -305,12 +316,30 @@ def test_numbers_of_the_pictures_are_in_tables(rich, page):
     assert sum(int(one) for one in re.findall(r'class="number">(\d+)<', table)) == 24
 
 
-def test_a_hundred_utterances_stay_small(corpus):
-    texts = ["참 잘했다, 정말로. " * 4] * 100
+@pytest.mark.parametrize("with_units", [False, True])
+def test_a_hundred_utterances_stay_small(corpus, found, with_units):
     names = ["neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust"]
-    explanation = corpus(samples=100, classes=7, names=names, text=texts)
-    size = len(Report(explanation, repeats=10, samples_shown=100).html().encode())
-    assert size < 2_000_000
+    text = "참 잘했다, 정말로 그렇게 생각해. 오늘은 비가 많이 온다."
+    explanation = corpus(samples=100, classes=7, names=names, text=[text] * 100)
+    more = {}
+    if with_units:
+        words = text.split()
+        values = np.random.default_rng(0).normal(size=(100, 7, len(words)))
+        starts = torch.arange(len(words)).expand(100, -1).float()
+        spoken = Spans(3 * starts, 3 * starts + 2, "characters", names=(tuple(words),) * 100)
+        heard = Spans(starts / 2, starts / 2 + 0.5, "seconds")
+        sums = np.stack([values.sum(-1)] * 2, -1)
+        units = {"text": (values, spoken), "audio": (values, heard)}
+        more = {"units": {"words and moments": found(sums, names, units=units)}}
+
+    def size(shown):
+        report = Report(explanation, repeats=10, samples_shown=shown)
+        return len(report.html(**more).encode())
+
+    # An utterance more costs what the ones before cost: drawing few tells what a hundred would.
+    few, more_of_them = size(2), size(5)
+    hundred = few + (more_of_them - few) / 3 * 98
+    assert hundred < (1_500_000 if with_units else 1_100_000)
 
 
 def test_many_points_are_pixels(found):
@@ -388,13 +417,114 @@ def test_an_inlined_picture_keeps_its_shapes_and_letters_only(found):
 
 def test_an_inlined_bar_is_as_long_as_the_number(found):
     drawn = inline(figures.for_against(found([[[1.0, -2.0], [0.5, 0.0]]])), "one", "t", "d")
-    paths = re.findall(r'<path d="([^"]*)"[^>]*fill:#(?:0072b2|e69f00)', drawn)
+    paths = re.findall(r'<path d="([^"]*)"[^>]*fill="#(?:0072b2|e69f00)"', drawn)
     widths = []
     for path in paths:
-        xs = [float(x) for x in re.findall(r"[ML] (\S+) ", path)]
+        xs, _ = zip(*_points(path), strict=True)
         widths.append(max(xs) - min(xs))
-    # The two of the legend come last.
-    np.testing.assert_allclose(np.array(widths[:3]) / widths[0], [1, 2, 0.5], rtol=2e-3)
+    # The two of the legend come last. Every end is rounded to a tenth.
+    np.testing.assert_allclose(np.array(widths[:3]) / widths[0], [1, 2, 0.5], atol=0.3 / widths[0])
+
+
+def _points(path):
+    """Every point of a path, by the grammar of SVG and none of our own shortcuts."""
+    tokens = re.findall(r"[MhvlcqzLCQ]|-?(?:\d+\.?\d*|\.\d+)", path)
+    points, at, start, command = [], (0.0, 0.0), (0.0, 0.0), ""
+    while tokens:
+        if tokens[0].isalpha():
+            command = tokens.pop(0)
+        if command == "z":
+            at = start
+            continue
+        count = {"h": 1, "v": 1, "c": 6, "q": 4, "C": 6, "Q": 4}.get(command, 2)
+        numbers, tokens = [float(one) for one in tokens[:count]], tokens[count:]
+        if command in "hv":
+            numbers = [numbers[0], 0.0] if command == "h" else [0.0, numbers[0]]
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+        if command.islower():
+            pairs = [(x + at[0], y + at[1]) for x, y in pairs]
+        points += pairs
+        at = pairs[-1]
+        start = at if command == "M" else start
+    return points
+
+
+place = st.floats(-700, 700).map(lambda value: round(value, 3))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("LLLCQz"), st.lists(place, min_size=6, max_size=6)), max_size=12
+    ),
+    st.tuples(place, place),
+)
+def test_a_short_path_goes_where_the_long_one_went(steps, first):
+    longer = f"M {first[0]} {first[1]}"
+    wanted = [first]
+    for command, numbers in steps:
+        count = {"L": 2, "Q": 4, "C": 6, "z": 0}[command]
+        longer += " ".join(["", command, *map(str, numbers[:count])])
+        wanted += zip(numbers[:count:2], numbers[1:count:2], strict=True)
+    shorter = _path(longer)
+    assert len(shorter) <= len(longer)
+    found = _points(shorter)
+    # Only what does not move is left out.
+    kept = [one for one in wanted if any(math.dist(one, two) < 0.1 for two in found)]
+    assert len(kept) == len(wanted)
+    left = iter(wanted)  # which is used up: the order is the same
+    assert all(any(math.dist(one, two) < 0.1 for two in left) for one in found)
+
+
+def test_no_error_adds_up_along_a_path():
+    xs = np.cumsum(np.full(3000, 0.1333))
+    longer = "M 0 0 " + " ".join(f"L {x:.6f} {np.sin(x):.6f}" for x in xs)
+    found = np.array(_points(_path(longer)))
+    assert abs(found[-1, 0] - xs[-1]) < 0.051
+    assert np.abs(found[1:, 1] - np.sin(found[1:, 0])).max() < 0.12
+
+
+def test_what_pictures_share_is_said_once_and_lost_nowhere(found):
+    drawn = [
+        inline(figures.for_against(found([[[a, -2.0], [0.5, 0.0]]])), f"p{a}", "t", 'a style="b"')
+        for a in range(3)
+    ]
+    shared, rules = share(drawn)
+    styles = dict(re.findall(r"\.(s\d+)\{([^}]*)\}", rules))
+    assert len(set(styles.values())) == len(styles) > 3
+    back = [
+        re.sub(r' class="(s\d+)"', lambda one: f' style="{styles[one[1]]}"', one) for one in shared
+    ]
+    assert back == drawn
+    assert sum(map(len, shared)) + len(rules) < 0.8 * sum(map(len, drawn))
+
+
+def test_repeated_shapes_keep_their_colours_and_edges(found):
+    figure = figures.conflict_map(found([[[1.0, -2.0], [0.5, 0.0]], [[-1.0, 1.0], [0.5, 0.2]]]))
+    drawn = inline(figure, "map", "t", "d")
+    shapes = dict(re.findall(r'<path id="([^"]*)"[^>]*?style="([^"]*)"', drawn))
+    markers = re.findall(r'<use href="#([^"]*)"([^>]*)/>', drawn)
+    fills = {re.search(r'fill="([^"]*)"', more)[1] for _, more in markers if "fill" in more}
+    assert fills & {colour.lower() for colour in figures.COLOURS}
+    for shape, more in markers:
+        whole = shapes.get(shape, "") + more
+        assert re.search("stroke:#[0-9a-f]{6}", whole), (shape, more)
+        assert "stroke-width:" in whole
+
+
+def test_a_picture_of_few_colours_gets_a_palette_and_keeps_its_pixels():
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for colours, smaller in ((20, True), (3000, False)):
+        palette = generator.integers(0, 256, (colours, 4), dtype=np.uint8)
+        pixels = palette[generator.integers(0, colours, (60, 90))]
+        target = io.BytesIO()
+        Image.fromarray(pixels).save(target, "PNG")
+        before = base64.b64encode(target.getvalue()).decode()
+        after = _smaller(before)
+        assert (len(after) < 0.5 * len(before)) is smaller
+        whole = Image.open(io.BytesIO(base64.b64decode(after))).convert("RGBA")
+        assert (np.asarray(whole) == pixels).all()
 
 
 def test_settings_are_put_back(found):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from modalxai.cli.root import usable
+from modalxai.cli.root import AsJson, put, usable
 
 app = typer.Typer(
     no_args_is_help=True, help="Compare attributors: are they right, and what do they cost?"
@@ -27,8 +27,11 @@ def tonebench(
         bool, typer.Option("--quick", help="Two families, to see it work; figures mean little.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the result.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score every installed attributor, and Captum, SHAP and shapiq, against planted truths.
+
+        modalxai bench tonebench --out build/tonebench --quick
 
     Hours on two cores in full. An attributor of an installed plugin takes part by its entry point.
     """
@@ -39,7 +42,8 @@ def tonebench(
         settings = replace(settings, families=tuple(families))
     if seeds is not None:
         settings = replace(settings, seeds=seeds)
-    typer.echo(f"written: {run(settings, out, quiet=quiet)}")
+    written = run(settings, out, quiet=quiet or as_json)
+    put(f"written: {written}", {"written": str(written)}, as_json)
 
 
 @app.command()
@@ -50,9 +54,16 @@ def speed(
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the result.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure what explaining costs, in units of predicting, beside Captum, SHAP and shapiq."""
+    """Measure what explaining costs, in units of predicting, beside Captum, SHAP and shapiq.
+
+        modalxai bench speed --out build/speed --quick
+
+    Half an hour in full. What was measured before is not measured again.
+    """
     from modalxai.benchmark.speed import Settings, run
 
     settings = Settings(quick=quick, device=usable(device))
-    typer.echo(f"written: {run(settings, out, quiet=quiet)}")
+    written = run(settings, out, quiet=quiet or as_json)
+    put(f"written: {written}", {"written": str(written)}, as_json)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from modalxai.cli.root import BAD, AsJson, put
 
 app = typer.Typer(no_args_is_help=True, help="Look into corpora.")
 
@@ -15,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Look into corpora.")
 def check_dataset(
     name: Annotated[str, typer.Argument(help="meld, kemdy19, kemdy20, aihub or manifest.")],
     folder: Annotated[Path, typer.Argument(help="Its folder as unpacked; a manifest's file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print json, every finding.")] = False,
+    as_json: AsJson = False,
     audio: Annotated[
         bool, typer.Option("--audio/--no-audio", help="Read the recordings and clips too.")
     ] = True,
@@ -29,16 +30,20 @@ def check_dataset(
         ),
     ] = None,
 ) -> None:
-    """Read a corpus once; exit code 1 if anything is broken, or not as many as published."""
+    """Read a corpus once: what is there, what is broken, what was left out and why.
+
+        modalxai datasets check meld MELD/
+
+        modalxai datasets check manifest my.csv --column audio=path --column label=emotion
+
+    Exit code 1 if anything is broken, or not as many as published.
+    """
     from modalxai.datasets.checking import check
 
     report = check(name, folder, audio, columns or ())
-    if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        typer.echo(str(report))
+    put(str(report), report.to_dict(), as_json)
     if not report.sound or not (report.complete or partial):
-        raise typer.Exit(1)
+        raise typer.Exit(BAD)
 
 
 @app.command("transcribe")
@@ -56,15 +61,26 @@ def transcribe_dataset(
         Path | None, typer.Option(help="Folder of answers: the next run asks for the rest only.")
     ] = None,
     column: Annotated[str, typer.Option(help="Name of the new column.")] = "recognised",
+    as_json: AsJson = False,
 ) -> None:
-    """Write a manifest with what a recogniser heard; exit code 1 if it failed for a sample."""
+    """Write a manifest with what a recogniser heard.
+
+        modalxai datasets transcribe my.csv --transcriber simulated --set cer=0.2 --out heard.csv
+
+    Exit code 1 if it failed for a sample.
+    """
     from modalxai.datasets.transcribers.listed import transcribe_manifest
 
     heard = transcribe_manifest(
         manifest, transcriber, out, options=options or (), cache=cache, column=column
     )
-    typer.echo(heard.summary())
+    record = {
+        "written": str(out),
+        "asked": heard.asked,
+        "failures": {failure.id: failure.reason for failure in heard.failures},
+    }
+    put(heard.summary(), record, as_json)
     for failure in heard.failures:
         typer.echo(f"failed: {failure.id}: {failure.reason}", err=True)
     if heard.failures:
-        raise typer.Exit(1)
+        raise typer.Exit(BAD)

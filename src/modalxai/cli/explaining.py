@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modalxai.cli.root import usable
+from modalxai.cli import recordings as heard
+from modalxai.cli.root import BAD, AsJson, put, usable
 from modalxai.errors import InputError
 
 if TYPE_CHECKING:
     from modalxai.attribution import Explanation
     from modalxai.games import Draws
+    from modalxai.types import Attribution
 
 COLUMN = "The manifest's own name of a column: audio=path, or id= if it has none; repeatable."
 
@@ -52,12 +55,21 @@ def explain(
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="End at the first bad sample.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print json, no progress.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Score every coalition of modalities for a corpus, into Parquet.
+    """Explain a corpus: score every coalition of modalities, into Parquet (needs pyarrow).
 
-    Exit code 1 if samples were bad: quarantine-*.jsonl says why. Under torchrun, processes share
-    the work. Next: modalxai report OUT --out report.html
+    A sample is a row: id, audio (the path of a recording), text, and where they are known label
+    and speaker; a corpus may be one clip. Other names are told by --column:
+
+        modalxai explain MODEL clips.csv --out run --column audio=path --column id=
+
+    What "without a modality" means is for you to choose, see --removal:
+
+        modalxai explain MODEL clips.csv --out run --removal text=mask,audio=silence
+
+    Exit code 1 if samples were bad: quarantine-*.jsonl says why. A run that was stopped goes on
+    when it is called again, and under torchrun processes share it. Then: modalxai report run
     """
     from torch.utils.data import DataLoader
 
@@ -82,22 +94,21 @@ def explain(
         on_error="raise" if strict else "quarantine",
         progress=not as_json,
     )
+    heard.remember(run.folder, manifest, columns or ())
     bad = run.quarantine()
-    if as_json:
-        found = {
-            "folder": str(run.folder),
-            "explained": run.explained,
-            "quarantined": len(bad),
-            "parts": len(run.parts),
-            "complete": run.complete,
-        }
-        typer.echo(json.dumps(found, indent=2))
-    else:
-        typer.echo(run.summary())
+    found = {
+        "folder": str(run.folder),
+        "explained": run.explained,
+        "quarantined": len(bad),
+        "parts": len(run.parts),
+        "complete": run.complete,
+    }
+    put(f"{run.summary()}\nnext: modalxai report {run.folder}", found, as_json)
+    if not as_json:
         for one in bad[:5]:
             typer.echo(f"bad: {one.id or one.index}: {one.stage}: {one.reason}", err=True)
     if bad:
-        raise typer.Exit(1)
+        raise typer.Exit(BAD)
 
 
 def report(
@@ -126,17 +137,56 @@ def report(
     scale: Annotated[str, typer.Option(help="clr, contrast, log-odds, probability or raw.")] = (
         "clr"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the shares as json.")] = False,
+    recordings: Annotated[
+        bool,
+        typer.Option(
+            "--recordings",
+            help="Draw the recordings of the utterances shown, and put their sound into the page.",
+        ),
+    ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Where the recordings are listed, if not where explain found them."),
+    ] = None,
+    columns: Annotated[list[str] | None, typer.Option("--column", help=COLUMN)] = None,
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--units",
+            help="Words and moments to show: a folder that Attribution.save wrote, or "
+            "TITLE=FOLDER; repeatable.",
+        ),
+    ] = None,
+    shown: Annotated[int, typer.Option(min=0, help="Utterances that the page shows.")] = 12,
+    as_json: AsJson = False,
 ) -> None:
-    """Turn explanations into shares per emotion: a page, a table, or text."""
-    from modalxai.report import Report
-    from modalxai.report.rows import flat, write_rows
+    """Turn explanations into shares per emotion: a page, a table, or text.
 
+    Without --out the shares are printed.
+
+        modalxai report run --out report.html
+
+    One utterance at a time, drawn over time and to be listened to. The sound is inside the page:
+    give it only to those who may hear it.
+
+        modalxai report run --out report.html --recordings --units owen/
+
+    Tables: one row for each emotion, or one for each sample, label and modality.
+
+        modalxai report run --out shares.csv
+
+        modalxai report run --out samples.csv --rows samples
+    """
+    from modalxai.report import Report
+    from modalxai.report.rows import flat, sample_rows, write_rows
+
+    page = out is not None and out.suffix.lower() in (".html", ".htm")
+    _only_of_a_page(page, recordings=recordings, manifest=manifest, column=columns, units=units)
     explanation = _load(folder)
-    if out is not None and rows is Rows.samples:
-        frame = explanation.shapley(scale=scale).to_frame()
-        write_rows(out, frame.to_dict("records"))
-        typer.echo(f"written: {out}")
+    written = {"written": str(out)}
+    if out is not None and rows is Rows.samples and not page:
+        write_rows(out, sample_rows(explanation.shapley(scale=scale)))
+        put(f"written: {out}", written, as_json)
         return
     made = Report(
         explanation,
@@ -145,6 +195,7 @@ def report(
         cluster=None if cluster == "none" else cluster,
         alternatives=[_load(one) for one in alternatives or ()],
         scale=scale,
+        samples_shown=shown,
     )
     if as_json:
         typer.echo(json.dumps([flat(row) for row in made.shares()], ensure_ascii=False, indent=2))
@@ -152,11 +203,50 @@ def report(
         if not as_json:
             typer.echo(made.table())
         return
-    if out.suffix.lower() in (".html", ".htm"):
-        made.save_html(out)
+    if page:
+        made.save_html(
+            out,
+            recordings=heard.find(folder, manifest, columns or ())
+            if recordings or manifest is not None
+            else None,
+            units=_units(units or ()),
+            progress=not as_json,
+        )
     else:
         write_rows(out, [flat(row) for row in made.shares()])
     typer.echo(f"written: {out}", err=as_json)
+
+
+def _only_of_a_page(page: bool, **given: object) -> None:
+    asked = [f"--{name}" for name, value in given.items() if value]
+    if asked and not page:
+        raise InputError(
+            f"{' and '.join(asked)} without a page",
+            expected="--out with a name that ends in .html",
+            got="another --out, or none",
+            mend="write a page: --out report.html",
+        )
+
+
+def _units(given: Sequence[str]) -> dict[str, Attribution] | None:
+    from modalxai.types import Attribution
+
+    found: dict[str, Attribution] = {}
+    for one in given:
+        title, sign, folder = one.partition("=")
+        # A folder's name may hold the sign itself.
+        title, folder = (title, folder) if sign and not Path(one).is_dir() else ("", one)
+        result = Attribution.load(folder)
+        title = title or result.provenance.attributor
+        if title in found:
+            raise InputError(
+                f"two units are called {title!r}",
+                expected="a title for each",
+                got=str(list(given)),
+                mend="write TITLE=FOLDER",
+            )
+        found[title] = result
+    return found or None
 
 
 def _load(folder: Path) -> Explanation:
@@ -169,6 +259,14 @@ def _load(folder: Path) -> Explanation:
         if run.complete is False:
             typer.echo(f"warning: not finished: {run.summary()}", err=True)
         return run.explanation()
+    if not (folder / "explanation.json").is_file():
+        found = sorted(one.name for one in folder.iterdir())[:5] if folder.is_dir() else "no folder"
+        raise InputError(
+            f"{folder} holds no explanations",
+            expected="a folder that modalxai explain, explain_corpus or Explanation.save wrote",
+            got=str(found),
+            mend=f"make some: modalxai explain MODEL MANIFEST.csv --out {folder}",
+        )
     return Explanation.load(folder)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from modalxai import plugins
+from modalxai.cli.root import BAD
 from modalxai.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,6 +75,13 @@ def check_plugin(
         list[str] | None,
         typer.Option("--set", help="An option of the plugin, name=value; as often as needed."),
     ] = None,
+    raws: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an encoder: what to try it on, package.module:name of three raw values of "
+            "different lengths, or of a function that makes them."
+        ),
+    ] = None,
     expect: Annotated[
         list[str] | None,
         typer.Option("--expect", help="A check that will fail, and why: 'name of check=reason'."),
@@ -82,10 +90,17 @@ def check_plugin(
 ) -> None:
     """Make a plugin, run the conformance kit on it, and say what it breaks and how to mend it.
 
+        modalxai plugins check mel-cnn --set dim=32
+
+        modalxai plugins check video-gru --raws my_package.video:examples
+
     Exit code 0: it keeps every promise. 1: it breaks one. 2: it could not be made or tried.
     """
+    from tqdm import tqdm
+
     from modalxai import testing
 
+    values = None if raws is None else _named(raws)
     chosen = {key: _read(value) for key, value in _pairs(options or (), "--set dim=8").items()}
     expected = _pairs(expect or (), "--expect 'padding is zero=why'")
     groups = _groups(name, group)
@@ -104,6 +119,7 @@ def check_plugin(
                     options=chosen,
                     expected=expected,
                     game=_voices,
+                    raws=values,
                 )
                 for one in groups
             ]
@@ -114,7 +130,7 @@ def check_plugin(
         for report in reports:
             typer.echo(str(report))
     if not all(report.passed for report in reports):
-        raise typer.Exit(1)
+        raise typer.Exit(BAD)
 
 
 def _groups(name: str, group: str | None) -> list[str]:
@@ -139,11 +155,34 @@ def _pairs(given: Sequence[str], example: str) -> dict[str, str]:
     return found
 
 
+def _named(place: str) -> list[Any]:
+    """What lies under a name in a module, or what the function there returns."""
+    module, _, name = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"nothing is called {place!r}",
+            expected="package.module:name, where Python can import the package",
+            got=f"{type(error).__name__}: {error}",
+            mend="install the package, and write my_package.video:examples, say",
+        ) from error
+    values = found() if callable(found) else found
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise InputError(
+            f"{place} holds no raw values",
+            expected="a list of what the encoder's collate takes",
+            got=type(values).__name__,
+            mend="give three of different lengths",
+        )
+    return list(values)
+
+
 def _read(value: str) -> Any:
     """A json value where it is one, else the text itself."""
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

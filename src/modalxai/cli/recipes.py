@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from modalxai.cli.root import AsJson, put
+
 
 class Rules(StrEnum):
     """Which planted rule table the demo uses."""
@@ -60,8 +62,16 @@ def recipe(
     workers: Annotated[
         int | None, typer.Option(help="Of s2: processes that train; else two, on two cores.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Rebuild a published system: train, evaluate, explain; metrics, tables, figures, report."""
+    """Rebuild a published system: train, evaluate, explain; metrics, tables, figures, report.
+
+        modalxai recipe s0 --out run --quick
+
+    Without --data the speech is synthetic, and nothing is downloaded. A run that was stopped goes
+    on when it is called again.
+    """
+    from modalxai import storage
     from modalxai.recipes import Options, run_recipe
 
     options = Options(
@@ -74,14 +84,17 @@ def recipe(
         device=device,
         translator=translator,
         workers=workers,
+        quiet=as_json,
     )
-    typer.echo(f"written: {run_recipe(name, options)}")
+    found = run_recipe(name, options)
+    record = {"written": str(found), "metrics": storage.read_json(found)}
+    put(f"written: {found}", record, as_json)
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The page to write, or a folder for it.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="A page to write; or a folder, for the model and some clips too.")
+    ] = Path("report.html"),
     seed: Annotated[int, typer.Option(help="Another seed, other recordings.")] = 0,
     rules: Annotated[
         Rules, typer.Option(help="Shuffled: another table of which modality decides.")
@@ -89,8 +102,25 @@ def demo(
     labels: Annotated[
         TrainingLabels, typer.Option(help="Shuffled: nothing can be learnt.")
     ] = TrainingLabels.true,
+    as_json: AsJson = False,
 ) -> None:
-    """Train on synthetic speech with a planted truth, explain, and write a report."""
-    from modalxai.recipes.demo import run
+    """Train on synthetic speech with a planted truth, explain, and write a report.
 
-    run(out, seed=seed, rules=rules.value, labels=labels.value)
+    Nothing is downloaded; two to four minutes on two cores.
+
+        modalxai demo --out demo
+
+    writes demo/report.html, and demo/model and demo/clips.csv to go on with: modalxai explain
+    """
+    from modalxai.recipes.demo import run
+    from modalxai.report.rows import flat
+
+    found = run(out, seed=seed, rules=rules.value, labels=labels.value, quiet=as_json)
+    if as_json:
+        record = {
+            "report": str(found.path),
+            "model": None if found.model is None else str(found.model),
+            "clips": None if found.clips is None else str(found.clips),
+            "shares": [flat(row) for row in found.report.shares()],
+        }
+        put("", record, as_json)

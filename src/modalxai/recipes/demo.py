@@ -6,15 +6,19 @@ words, both, or sarcasm) is known, so the measured shares can be held against th
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import soundfile
 import torch
 from torch.utils.data import DataLoader
 
 import modalxai as mx
+from modalxai import storage
 from modalxai.datasets import tonebench
 from modalxai.errors import InputError
 from modalxai.report import Report
@@ -23,6 +27,7 @@ TRAINING_CLIPS, TEST_CLIPS = 2400, 480
 EPOCHS = 20
 DONORS = 16
 BATCH_SIZE = 32
+COLUMNS = ("id", "audio", "text", "label", "speaker")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +43,16 @@ class DemoResult:
     errors
         By emotion, |measured - planted| of the audio's share, 0..1; NaN where the report gives
         no share.
+    model, clips
+        Where the model was saved, and the manifest of some held-out recordings; None where only
+        the page was asked for.
     """
 
     report: Report
     path: Path
     errors: dict[str, float]
+    model: Path | None = None
+    clips: Path | None = None
 
 
 def run(
@@ -57,7 +67,8 @@ def run(
     Parameters
     ----------
     out
-        The page to write, or a folder for ``report.html``.
+        The page to write; or a folder for ``report.html``, and for the model (``model/``) and a
+        recording of each held-out speaker (``clips.csv``) to go on with.
     seed
         Of the recordings, the speakers and the weights.
     rules
@@ -101,7 +112,7 @@ def run(
         torch.manual_seed(seed)
         model = build(mx.labels(*rule.labels))
         train(model, seen, quiet)
-    explanation = mx.explain(model, unseen, batch_size=BATCH_SIZE)
+    explanation = mx.explain(model, unseen, batch_size=BATCH_SIZE, progress=not quiet)
     background = [seen[index] for index in range(0, TRAINING_CLIPS, 10)]
     # Two other meanings of "without", so that the report can say whether the answer hangs on it.
     others = [
@@ -112,21 +123,50 @@ def run(
             background=background,
             draws=draws,
             batch_size=BATCH_SIZE,
+            progress=not quiet,
         )
         for removal, draws in (("mean", 1), ("marginal", DONORS))
     ]
     report = Report(explanation, cluster="speaker", alternatives=others, gold=planted)
-    path = Path(out) if Path(out).suffix == ".html" else Path(out) / "report.html"
+    only = Path(out).suffix == ".html"
+    path = Path(out) if only else Path(out) / "report.html"
     report.save_html(path)
+    saved, clips = (None, None) if only else keep(Path(out), model, unseen)
     if not quiet:
         print(report.table())
         print(f"\nwritten: {path}")
+        if not only:
+            print(f"next: modalxai explain {saved} {clips} --out {Path(out) / 'run'}")
     errors = {
         row.label: abs(row.share["audio"] - planted[row.label]["audio"])
         for row in report.shares()
         if row.label in planted
     }
-    return DemoResult(report, path, errors)
+    return DemoResult(report, path, errors, saved, clips)
+
+
+def keep(folder: Path, model: mx.EmotionModel, samples: Any) -> tuple[Path, Path]:
+    """Save the model, and one recording of each speaker with its row in a manifest."""
+    first: dict[str, Any] = {}
+    for sample in samples:
+        first.setdefault(sample["speaker"], sample)
+    rows = []
+    for sample in first.values():
+        name = f"clips/{sample['id']}.wav"
+        (label,) = sample["labels"]
+        rows.append([sample["id"], name, sample["text"], label, sample["speaker"]])
+        recording = sample["audio"]
+        waveform = recording.waveform.numpy()
+
+        def wav(target: Path, waveform: Any = waveform, rate: int = recording.sample_rate) -> None:
+            soundfile.write(target, waveform, rate, "PCM_16", format="WAV")
+
+        storage.write_file(folder / name, wav)
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
+    storage.write_text(folder / "clips.csv", table.getvalue())
+    model.save_pretrained(folder / "model")
+    return folder / "model", folder / "clips.csv"
 
 
 def build(labels: tuple[mx.Label, ...]) -> mx.EmotionModel:
@@ -152,7 +192,7 @@ def train(model: mx.EmotionModel, samples: Any, quiet: bool = False) -> None:
     if not quiet:
         from tqdm import tqdm
 
-        epochs = tqdm(epochs, desc="training", unit="epoch")
+        epochs = tqdm(epochs, desc="training", unit="epoch", delay=0)
     for _ in epochs:
         for batch in loader:
             optimizer.zero_grad()

@@ -222,6 +222,7 @@ class Report:
         *,
         recordings: Recordings | None = None,
         units: Mapping[str, Attribution] | None = None,
+        progress: bool = False,
     ) -> str:
         """One self-contained page: no script, no request, every text escaped.
 
@@ -231,12 +232,14 @@ class Report:
             An earlier report with the same settings, to show how shares changed, see `compare`.
         recordings
             ``{id: Audio}`` (or paths), or the samples. The utterances shown are then drawn from
-            those with a recording or units, which are drawn over time and can be played: the sound
-            is in the page, so pass them only if whoever gets the page may hear it.
+            those with units, or else with a recording. They are drawn over time and can be played:
+            the sound is in the page, so pass them only if whoever gets the page may hear it.
         units
             By title, results of attributors whose players are words, segments, tiles or prosodic
             features (`modalxai.attribution.Owen`, `modalxai.attribution.Prosody`, ...), to colour
             the utterances with.
+        progress
+            Show a progress bar over the utterances, if they take longer than two seconds.
 
         Raises
         ------
@@ -246,7 +249,7 @@ class Report:
         from modalxai.report.html import render
 
         changes = () if before is None else compare(before, self)
-        return render(self, changes, recordings, units)
+        return render(self, changes, recordings, units, progress)
 
     def save_html(
         self,
@@ -255,11 +258,12 @@ class Report:
         *,
         recordings: Recordings | None = None,
         units: Mapping[str, Attribution] | None = None,
+        progress: bool = False,
     ) -> None:
         """Write `html` to a file, in UTF-8."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        page = self.html(before, recordings=recordings, units=units)
+        page = self.html(before, recordings=recordings, units=units, progress=progress)
         # A transcript may hold half a surrogate pair, which UTF-8 cannot.
         target.write_bytes(page.encode("utf-8", "replace"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ import numpy as np
 from modalxai.datasets.parts import LEAK
 from modalxai.report import text
 from modalxai.report.figures import COLOURS
+from modalxai.report.figures.palette import AGAINST, FOR
 from modalxai.report.lang import language
 from modalxai.report.pictures import conflict_pictures, confusion_picture, shares_picture
 from modalxai.report.recordings import Recordings, by_id, check_units
 from modalxai.report.strata import sentence
+from modalxai.report.svg import share
 from modalxai.report.utterances import utterances
 from modalxai.types import Attribution
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 LONGEST = 400
 """Characters of a transcript or column that are shown."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Characters that no page may hold."""
 MOST_COLUMNS = 5
 """Further columns shown beside each utterance."""
 
@@ -35,6 +40,7 @@ def render(
     changes: Sequence[Change] = (),
     recordings: Recordings | None = None,
     units: Mapping[str, Attribution] | None = None,
+    progress: bool = False,
 ) -> str:
     """The page of a report, as text.
 
@@ -42,7 +48,7 @@ def render(
     ----------
     changes
         How its shares changed from an earlier one.
-    recordings, units
+    recordings, units, progress
         See `modalxai.report.Report.html`.
     """
     from jinja2 import Environment, StrictUndefined
@@ -68,34 +74,46 @@ def render(
         "standing": text.standing,
         "times": text.times,
         "isnan": np.isnan,
+        "sides": (FOR, AGAINST),
     }
     source = files("modalxai.report").joinpath("template.html.j2").read_text(encoding="utf-8")
     ids = report.explanation.sample_ids
     heard, asked = by_id(recordings, ids), check_units(units, ids)
-    context = _context(report) | _pictures(report, heard, asked) | {"changes": changes}
-    return environment.from_string(source).render(context)
+    context = _context(report) | _pictures(report, heard, asked, progress) | {"changes": changes}
+    page = environment.from_string(source).render(context)
+    return CONTROLS.sub("\ufffd", page)
 
 
 def _pictures(
-    report: Report, heard: Mapping[str, Any], units: Mapping[str, Attribution]
+    report: Report, heard: Mapping[str, Any], units: Mapping[str, Attribution], progress: bool
 ) -> dict[str, Any]:
     """What is drawn: already markup, made of escaped texts by `modalxai.report.svg.inline`."""
     from markupsafe import Markup
 
+    shares = {"svg": shares_picture(report)}
     confusion, maps = confusion_picture(report), conflict_pictures(report)
-    shown = utterances(report, heard, units)
-    for one in [*maps, *([] if confusion is None else [confusion])]:
-        one["svg"] = Markup(one["svg"])
-    for one in shown:
-        one["balance"] = Markup(one["balance"])
-        one["picture"] = None if one["picture"] is None else Markup(one["picture"])
+    shown = utterances(report, heard, units, progress)
+    drawn = [
+        (holder, key)
+        for holders, keys in (
+            ([shares, *maps, *([] if confusion is None else [confusion])], ("svg",)),
+            (shown, ("balance", "picture")),
+        )
+        for holder in holders
+        for key in keys
+        if holder[key] is not None
+    ]
+    pictures, rules = share([holder[key] for holder, key in drawn])
+    for (holder, key), picture in zip(drawn, pictures, strict=True):
+        holder[key] = Markup(picture)
     return {
-        "figure": Markup(shares_picture(report)),
+        "figure": shares["svg"],
         "confusion": confusion,
         "maps": maps,
         "utterances": shown,
-        "rich": bool(heard or units),
+        "drawn_from": "words and moments explained" if units else "a recording" if heard else "",
         "sounding": any(one["audio"] for one in shown),
+        "drawn": Markup(rules),
     }
 
 

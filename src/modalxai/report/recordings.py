@@ -16,8 +16,8 @@ Recordings = Mapping[str, Audio | str | Path] | Iterable[Mapping[str, Any]]
 """By id; or samples, of which each has its recording as an `Audio`, or under ``"audio"``."""
 
 
-def by_id(recordings: Recordings | None, ids: Sequence[str]) -> dict[str, Any]:
-    """The recordings of samples ``ids``, unread.
+def by_id(recordings: Recordings | None, ids: Sequence[str]) -> Mapping[str, Any]:
+    """The recordings of samples ``ids``; of a mapping none is asked for before it is shown.
 
     Raises
     ------
@@ -26,24 +26,16 @@ def by_id(recordings: Recordings | None, ids: Sequence[str]) -> dict[str, Any]:
     """
     if recordings is None:
         return {}
-    given: dict[Any, Any]
-    if isinstance(recordings, Mapping):
-        given = dict(recordings)
+    given: Mapping[Any, Any]
+    if isinstance(recordings, dict):
+        given = {name: raw for name, raw in recordings.items() if raw is not None}
+    elif isinstance(recordings, Mapping):
+        given = recordings
     else:
-        given = {}
-        for sample in recordings:
-            if not isinstance(sample, Mapping) or "id" not in sample:
-                raise InputError(
-                    "recordings that belong to no sample",
-                    expected="{id: mx.Audio(...)}, or samples with an id",
-                    got=type(sample).__name__,
-                    mend="pass the samples that were explained",
-                )
-            given[sample["id"]] = _raw(sample)
-    found = {name: raw for name, raw in given.items() if name in set(ids) and raw is not None}
-    if not found:
+        given = {name: raw for name, raw in map(_named, recordings) if raw is not None}
+    if set(given).isdisjoint(ids):
         raise _strange("recordings", ids, list(given))
-    return found
+    return given
 
 
 def check_units(units: Mapping[str, Attribution] | None, ids: Sequence[str]) -> dict[str, Any]:
@@ -91,9 +83,17 @@ def playable(raw: Any) -> str:
     return "data:audio/flac;base64," + base64.b64encode(target.getvalue()).decode("ascii")
 
 
-def _raw(sample: Mapping[str, Any]) -> Any:
+def _named(sample: Any) -> tuple[str, Any]:
+    """A sample's id and its recording."""
+    if not isinstance(sample, Mapping) or "id" not in sample:
+        raise InputError(
+            "recordings that belong to no sample",
+            expected="{id: mx.Audio(...)}, or samples with an id",
+            got=type(sample).__name__,
+            mend="pass the samples that were explained",
+        )
     heard = (value for value in sample.values() if isinstance(value, Audio))
-    return next(heard, sample.get("audio"))
+    return sample["id"], next(heard, sample.get("audio"))
 
 
 def _strange(what: str, ids: Sequence[str], got: Sequence[Any]) -> InputError:

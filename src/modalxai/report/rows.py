@@ -15,6 +15,7 @@ from typing import Any
 from modalxai import storage
 from modalxai.errors import DependencyError, InputError
 from modalxai.report.shares import ShareRow
+from modalxai.types import Attribution
 
 FORMS = (".csv", ".json", ".parquet")
 
@@ -35,6 +36,28 @@ def flat(row: ShareRow) -> dict[str, Any]:
         name: None if isinstance(value, float) and isnan(value) else value
         for name, value in cells.items()
     }
+
+
+def sample_rows(found: Attribution) -> list[dict[str, Any]]:
+    """A row for each sample, label and modality, as of `modalxai.types.Attribution.to_frame`."""
+    totals, errors = found.totals.tolist(), found.se.tolist()
+    present, scores = found.present.tolist(), found.prediction.tolist()
+    empty = found.reference.tolist()
+    return [
+        {
+            "id": name,
+            "label": label.name,
+            "modality": modality,
+            "total": totals[row][column][place],
+            "se": errors[row][column][place],
+            "present": present[row][place],
+            "prediction": scores[row][column],
+            "reference": empty[row][column],
+        }
+        for row, name in enumerate(found.sample_ids)
+        for column, label in enumerate(found.labels)
+        for place, modality in enumerate(found.modalities)
+    ]
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from modalxai.report.figures import reading
 from modalxai.report.figures.fonts import short
 from modalxai.report.figures.for_against import Weighed, weigh
 from modalxai.report.figures.palette import tint
-from modalxai.report.figures.panels import edge
 from modalxai.report.recordings import playable
 from modalxai.report.svg import inline
 from modalxai.types import Attribution, columns
@@ -27,15 +26,18 @@ MOST_UNITS = 40
 
 
 def utterances(
-    report: Report, recordings: Mapping[str, Any], units: Mapping[str, Attribution]
+    report: Report,
+    recordings: Mapping[str, Any],
+    units: Mapping[str, Attribution],
+    progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Some samples, drawn at random by the seed and not by how well they look.
 
-    Where there are recordings or units, of the samples that have some.
+    Of the samples that have units, where there are any; else of those with a recording.
     """
     explanation, evidence = report.explanation, report.evidence
     ids = explanation.sample_ids
-    rich = {*recordings, *(name for one in units.values() for name in one.sample_ids)}
+    rich = {name for one in units.values() for name in one.sample_ids} or {*recordings}
     order = sorted(
         (row for row in range(len(ids)) if not rich or ids[row] in rich), key=ids.__getitem__
     )
@@ -45,11 +47,17 @@ def utterances(
     said, right = explained(report), _truths(report)
     words = explanation.columns.get("text")
     shown = []
-    for number, row in enumerate(sorted(order[int(pick)] for pick in picks)):
+    rows: Iterable[int] = sorted(order[int(pick)] for pick in picks)
+    if progress:
+        from tqdm import tqdm
+
+        rows = tqdm(rows, desc="draw utterances", unit="utterance", delay=2)
+    for number, row in enumerate(rows):
         column, name = int(said[row]), ids[row]
         label = explanation.labels[column].name
         weighed = weigh(found, row)
         own = weighed[column]
+        raw = recordings.get(name)  # read now, and once
         spoken = words[row] if words is not None and isinstance(words[row], str) else None
         shown.append(
             {
@@ -69,8 +77,8 @@ def utterances(
                     f"For and against each label: {short(name, 40)}",
                     "; ".join(_sentence(one) for one in weighed),
                 ),
-                "audio": playable(recordings[name]) if name in recordings else None,
-                "picture": _picture(number, name, label, recordings.get(name), units.values()),
+                "audio": None if raw is None else playable(raw),
+                "picture": _picture(number, name, label, raw, units.values()),
                 "results": [
                     _result(title, one, name, label, spoken)
                     for title, one in units.items()
@@ -164,7 +172,6 @@ def _result(
                         "low": one.low,
                         "high": one.high,
                         "tint": tint(one.value, whole),
-                        "edge": edge(one.value),
                     }
                     for one in _largest(part)
                 ],

@@ -83,7 +83,8 @@ def examples_for(collate: Any, width: int = 3) -> tuple[Any, ...]:
         "no example fits the encoder",
         expected="an encoder of recordings, texts, biosignals or vectors",
         got="a collate that takes none of the kit's own",
-        mend="give raws=[...]: three raw values of different lengths",
+        mend="give raws=[...], three raw values of different lengths; on the command line "
+        "--raws my_package.video:examples, the name of such a list",
     )
 
 

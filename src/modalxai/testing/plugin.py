@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def check_plugin(
     options: Mapping[str, Any] | None = None,
     expected: Mapping[str, str] | None = None,
     game: Callable[[], Game] | None = None,
+    raws: Sequence[Any] | None = None,
 ) -> Conformance:
     """Make a plugin by its name, and check what was made.
 
@@ -45,6 +46,8 @@ def check_plugin(
         By the name of a check that will fail, the reason.
     game
         Makes a game for an attributor that takes none of the kit's.
+    raws
+        Raw values for an encoder that takes none of the kit's, see `check_encoder`.
 
     Returns
     -------
@@ -87,16 +90,20 @@ def check_plugin(
             part, smallest = small(), True
         else:
             part = plugins.create(group, name, checkpoint=checkpoint, **chosen)
-        report = _checked(group, part, expected, game)
+        report = _checked(group, part, expected, game, raws)
     size = ", at its smallest" if smallest else ""
     return replace(report, subject=f"{name} ({report.subject}{size})")
 
 
 def _checked(
-    group: str, part: Any, expected: Mapping[str, str] | None, game: Callable[[], Game] | None
+    group: str,
+    part: Any,
+    expected: Mapping[str, str] | None,
+    game: Callable[[], Game] | None,
+    raws: Sequence[Any] | None,
 ) -> Conformance:
     if group == "encoders":
-        return check_encoder(part, expected=expected)
+        return check_encoder(part, raws=raws, expected=expected)
     if group == "fusion":
         return check_fusion(part, expected=expected)
     own = None if game is None or fits(part) else game()

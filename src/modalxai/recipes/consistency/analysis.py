@@ -11,7 +11,9 @@ import numpy as np
 import modalxai as mx
 from modalxai.attribution.gradients import GradCAM
 from modalxai.datasets import tonebench
+from modalxai.metrics import Confusion
 from modalxai.protocols import Samples
+from modalxai.report import figures
 from modalxai.report.figures import COLOURS
 from modalxai.statistics import Array, cluster_interval, divide, means
 
@@ -195,31 +197,19 @@ def recalls(confusions: Sequence[Any]) -> Array:
 def confusion_figure(
     labels: Sequence[str], confusions: Mapping[str, Mapping[str, Sequence[Any]]]
 ) -> Figure:
-    """Confusion matrices in percent, a row per recogniser: by title the counts of every seed."""
-    from matplotlib.figure import Figure
-
-    across = max(len(one) for one in confusions.values())
-    figure = Figure(figsize=(3.4 * across, 3.4 * len(confusions)), layout="constrained")
-    axes = figure.subplots(len(confusions), across, squeeze=False)
-    for row, (group, tables) in enumerate(confusions.items()):
-        for place, (title, seeds) in enumerate(tables.items()):
-            counts = np.sum([np.asarray(one) for one in seeds], axis=0).astype(float)
-            table = divide(counts, counts.sum(1, keepdims=True))
-            axis = axes[row, place]
-            axis.imshow(table, vmin=0, vmax=1, cmap="Blues")
-            axis.set_title(f"{title}\n{group}" if place else f"{title}", fontsize=9)
-            ticks = range(len(labels))
-            axis.set_xticks(ticks, labels, rotation=45, ha="right", fontsize=7)
-            axis.set_yticks(ticks, labels, fontsize=7)
-            for i in ticks:
-                for j in ticks:
-                    if table[i, j] == table[i, j]:
-                        shade = "white" if table[i, j] > HALF else "black"
-                        axis.text(j, i, f"{100 * table[i, j]:.0f}", ha="center", va="center",
-                                  color=shade, fontsize=7)  # fmt: skip
-            axis.set_xlabel("predicted", fontsize=8)
-            axis.set_ylabel("true", fontsize=8)
-    return figure
+    """Confusion matrices, a row per recogniser: by title the counts of every seed."""
+    return figures.confusions(
+        [
+            [
+                (
+                    f"{title}\n{group}" if place else title,
+                    Confusion(tuple(labels), np.sum([np.asarray(one) for one in seeds], axis=0)),
+                )
+                for place, (title, seeds) in enumerate(tables.items())
+            ]
+            for group, tables in confusions.items()
+        ]
+    )
 
 
 def contribution_figure(

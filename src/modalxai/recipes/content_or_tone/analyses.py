@@ -89,7 +89,8 @@ def contributions(
 ) -> dict[str, Any]:
     """Owen values of words and segments: what pushes the predicted emotion, in nats.
 
-    ``carrier_first`` is how often the strongest word is the one that carries the planted content.
+    ``carrier_first`` is how often the strongest word is the one that carries the planted content,
+    ``found`` the values themselves.
     """
     kinds = {name: {"text": "word", "audio": "segment"}[name] for name in model.modalities}
     removal = {name: {"text": "mask", "audio": "silence"}[name] for name in model.modalities}
@@ -123,6 +124,7 @@ def contributions(
         shown.append({"id": found.sample_ids[row], "label": label, "units": units})
     # A sampled game (a long sentence) has an error of its own, which is not the arithmetic's.
     return {
+        "found": found,
         "samples": shown,
         "gap": float(found.unit_gap().abs().max()),
         "residual": float(found.residual().abs().max()),

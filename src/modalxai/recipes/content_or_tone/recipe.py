@@ -30,7 +30,7 @@ from modalxai.recipes.content_or_tone.models import BATCH
 from modalxai.recipes.content_or_tone.settings import Settings, kind_of, settings_for
 from modalxai.recipes.options import Options
 from modalxai.recipes.runs import Run
-from modalxai.report import Report
+from modalxai.report import Report, figures
 from modalxai.training import FitSettings
 
 KOREAN = "klue"
@@ -268,11 +268,11 @@ class System:
 
         def make(_: Path) -> Mapping[str, Any]:
             read, rule = models.within(samples, model), self.corpus.rule
-            return analyses.contributions(model, read, rule, self.settings.budget)
+            found = analyses.contributions(model, read, rule, self.settings.budget)
+            self.run.figure("words", figures.utterance(read[0], found.pop("found")))
+            return found
 
-        found = self.run.stage("words", make)
-        self.run.figure("words", results.unit_figure(found["samples"][0]))
-        return found
+        return self.run.stage("words", make)
 
     def spectrogram(self, name: str, model: mx.EmotionModel) -> dict[str, Any]:
         """Which times and frequencies, in a model whose encoder has them."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from modalxai.attribution.spectrogram_image import SpectrogramImage
 from modalxai.recipes.results import Line, ResultsTable
-from modalxai.report.figures import COLOURS, INK, writable
+from modalxai.report.figures import COLOURS, INK
+from modalxai.report.figures.recording import DEPTH, spectrogram
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 ILLUSTRATED = {"anger": "72 %", "sadness": "55 %", "joy": "40 %"}
 """Audio's share on the slides, where they illustrate the form of the report. No results."""
 NAN = float("nan")
-MANY = 10
-"""Words that stand side by side."""
 
 Found = Mapping[str, Any]
 
@@ -258,30 +256,6 @@ def _slim(found: Found, on: str) -> ResultsTable:
 # --- figures ----------------------------------------------------------------------------------
 
 
-def unit_figure(sample: Found) -> Figure:
-    """Words and segments of one utterance, and what each adds to the predicted emotion."""
-    from matplotlib.figure import Figure
-
-    # Words of a long sentence stand upright, and take room.
-    turned = {name: len(units) > MANY for name, units in sample["units"].items()}
-    height = 1.2 + sum(1.8 if upright else 0.9 for upright in turned.values())
-    figure = Figure(figsize=(8, height), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(len(sample["units"]), 1))
-    for axis, (name, units) in zip(axes, sample["units"].items(), strict=True):
-        values = [value for _, value in units]
-        axis.bar(range(len(units)), values, color=COLOURS[("audio", "text").index(name)])
-        axis.axhline(0, color=INK, linewidth=0.8)
-        families, said = writable([one for one, _ in units])
-        rotation = 90 if turned[name] else 0
-        axis.set_xticks(
-            range(len(units)), said,
-            fontsize=8, family=families, rotation=rotation, parse_math=False,
-        )  # fmt: skip
-        axis.set_ylabel(f"{name}, nats")
-    axes[0].set_title(f"{sample['id']}: {sample['label']}", parse_math=False, fontsize=10)
-    return figure
-
-
 def spectrogram_figure(found: Any, samples: Sequence[Any], pictures: Sequence[Any]) -> Figure:
     """Up to four utterances of different emotions: spectrogram in grey, the map over it.
 
@@ -305,15 +279,12 @@ def spectrogram_figure(found: Any, samples: Sequence[Any], pictures: Sequence[An
     drawn = None
     for axis, (label, row) in zip(axes, chosen.items(), strict=False):
         audio = samples[row]["audio"]
-        wave, rate = torch.as_tensor(audio.waveform).reshape(-1), int(audio.sample_rate)
-        power = torch.stft(
-            wave, 512, 128, window=torch.hann_window(512), return_complex=True
-        ).abs().square()  # fmt: skip
+        wave, rate = np.asarray(audio.waveform).reshape(-1), int(audio.sample_rate)
+        decibels, highest = spectrogram(wave, rate)
         seconds = len(wave) / rate
-        decibels = (10 * torch.log10(power + 1e-8)).numpy()
         axis.imshow(
             decibels, origin="lower", aspect="auto", cmap="Greys",
-            extent=(0, seconds, 0, rate / 2), vmin=-50, vmax=20,
+            extent=(0, seconds, 0, highest), vmin=-DEPTH, vmax=0,
         )  # fmt: skip
         image = SpectrogramImage.of(found, label, sample=row, resampling="display")
         heat = (image.values / image.values.max().clamp(min=1e-12)).numpy()
@@ -327,7 +298,7 @@ def spectrogram_figure(found: Any, samples: Sequence[Any], pictures: Sequence[An
             ),
         )  # fmt: skip
         axis.set_xlim(0, seconds)
-        axis.set_ylim(0, min(8000, rate / 2))
+        axis.set_ylim(0, highest)
         axis.set_title(label, parse_math=False)
         axis.set_xlabel("seconds")
     axes[0].set_ylabel("hertz")

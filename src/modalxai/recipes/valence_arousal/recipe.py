@@ -34,7 +34,7 @@ from modalxai.recipes.valence_arousal.models import (
     text_block,
 )
 from modalxai.recipes.workers import deal
-from modalxai.report import Report
+from modalxai.report import Report, figures
 from modalxai.training import EmotionLoss, FitSettings, Objective, fit
 
 BATCH = 32
@@ -233,7 +233,7 @@ class System:
             table = confusion(truth, said, classes=names)
             self.run.figure(
                 f"confusion-{depths[0]}-{depths[1]}",
-                results.confusion_figure(table, f"depths {depths[0]}, {depths[1]}"),
+                figures.confusion(table, f"depths {depths[0]}, {depths[1]}"),
             )
             recalls = np.diag(table.rates()).tolist()
             return {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modalxai.metrics import Confusion
 from modalxai.recipes.results import Line, ResultsTable
 from modalxai.statistics import sign_flip_test
 
@@ -106,32 +104,6 @@ def planted_table(found: Mapping[str, Mapping[str, float]], on: str) -> ResultsT
     metrics = ("found", "planted", "apart")
     lines = [Line(name, {key: one[key] for key in metrics}) for name, one in found.items()]
     return ResultsTable(f"Audio's share of each emotion, {on}", metrics, (*lines,))
-
-
-def confusion_figure(found: Confusion, title: str) -> Figure:
-    """Rates by true label, counts in brackets; nothing global is touched."""
-    from matplotlib.figure import Figure
-
-    rates, count = found.rates(), len(found.classes)
-    figure = Figure(figsize=(1.2 + 0.8 * count, 1.2 + 0.7 * count))
-    axes = figure.subplots()
-    image = axes.imshow(np.nan_to_num(rates), vmin=0, vmax=1, cmap="Blues")
-    for row in range(count):
-        for column in range(count):
-            rate = rates[row, column]
-            text = "-" if math.isnan(rate) else f"{100 * rate:.0f} %"
-            axes.text(
-                column, row, f"{text}\n({found.counts[row, column]})", ha="center", va="center",
-                fontsize=8, color="white" if rate > 0.55 else "black",
-            )  # fmt: skip
-    names = [str(name) for name in found.classes]
-    axes.set_xticks(range(count), names, rotation=30, ha="right")
-    axes.set_yticks(range(count), names)
-    axes.set_xlabel("said")
-    axes.set_ylabel("true")
-    axes.set_title(title)
-    figure.colorbar(image, ax=axes, fraction=0.046)
-    return figure
 
 
 def depth_figure(found: Mapping[str, Mapping[str, Any]]) -> Figure:

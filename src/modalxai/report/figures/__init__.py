@@ -5,7 +5,7 @@ Save one with ``figure.savefig("shares.png")``.
 """
 
 from modalxai.report.figures.conflict_map import conflict_map
-from modalxai.report.figures.confusion import confusion
+from modalxai.report.figures.confusion import confusion, confusions
 from modalxai.report.figures.fonts import writable
 from modalxai.report.figures.for_against import for_against
 from modalxai.report.figures.palette import COLOURS, FAINT, INK
@@ -18,6 +18,7 @@ __all__ = [
     "INK",
     "conflict_map",
     "confusion",
+    "confusions",
     "for_against",
     "shares",
     "utterance",

@@ -88,7 +88,7 @@ def hear(raw: RawAudio, tracker: Tracker | None = None) -> Heard:
     return Heard(clip, rate, np.full(len(intensity), np.nan), intensity, notes)
 
 
-def outline(clip: Array, most: int = 600) -> tuple[Array, Array]:
+def outline(clip: Array, most: int = 400) -> tuple[Array, Array]:
     """Least and greatest sample in each of ``most`` stretches (or fewer), [N] and [N]."""
     edges = np.linspace(0, len(clip), min(most, len(clip)) + 1).astype(int)[:-1]
     return np.minimum.reduceat(clip, edges), np.maximum.reduceat(clip, edges)

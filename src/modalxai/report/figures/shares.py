@@ -113,15 +113,18 @@ def _share_bar(
         colour = COLOURS[index % len(COLOURS)]
         axes.barh(place, share, 0.5, start, color=colour, edgecolor=INK, linewidth=0.6)
         if share >= 0.12:
-            # The outer parts are lettered at the outer edge, away from the whiskers.
+            # The outer parts are lettered at the outer edge, and all above the whiskers.
             side = "right" if index == final else "center" if start else "left"
             x = {"left": start + 0.015, "center": start + share / 2, "right": start + share - 0.015}
             letters = dict(text) | {"color": letters_on(colour)}
-            axes.text(x[side], place, percent(share), ha=side, va="center", fontsize=9, **letters)
+            axes.text(
+                x[side], place - 0.07, percent(share), ha=side, va="center", fontsize=9, **letters
+            )
         # The whisker of a part sits at its end, where it says how far that end may move; the
         # last part's end is fixed, and with two parts it is the mirror of the first.
         if index != final and not isnan(row.low[name]):
-            _whisker(axes, start + share, place, start + row.low[name], start + row.high[name])
+            low, high = (start + edge for edge in (row.low[name], row.high[name]))
+            _whisker(axes, start + share, place + 0.16, low, high)
         start += share
         if gold and index != final and name in gold:
             target = sum(gold.get(other, 0.0) for other in modalities[: index + 1])
