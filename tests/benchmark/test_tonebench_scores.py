@@ -8,7 +8,7 @@ import pytest
 from modalxai.attribution.interaction_types import KINDS
 from modalxai.benchmark.tonebench import scores, tables
 from modalxai.benchmark.tonebench.claims import shown
-from modalxai.benchmark.tonebench.pictures import front
+from modalxai.benchmark.tonebench.pictures import beside_points, front
 from modalxai.benchmark.tonebench.scores import Estimate
 from modalxai.datasets.tonebench.factorial import KINDS as GOLD_KINDS
 
@@ -269,3 +269,24 @@ def test_a_claim_about_families_that_were_not_asked_stays_open():
     assert small(*every[:2]).holds is None
     assert small(line("SUM", 3.5)).holds is False
     assert "SUM not asked" in small().found
+
+
+def test_names_in_a_picture_stand_beside_their_points_and_not_on_each_other():
+    places = {"a": (1.0, 10.0), "b": (1.1, 10.0), "c": (1.2, 10.1), "far": (900.0, 10.0)}
+    found = beside_points(places, line=0.1)
+    assert found["far"][1] == pytest.approx(10.0)
+    assert found["far"][0] > 900
+    heights = np.log10([found[name][1] for name in "abc"])
+    assert (np.diff(heights) >= 0.1 - 1e-9).all()
+    assert heights[0] == pytest.approx(1)
+    assert {found[name][0] for name in "abc"} == {found["a"][0]}
+    assert found["a"][0] > 1.2
+
+
+def test_no_interval_reaches_beyond_what_a_figure_can_be():
+    parts = [np.array([[1.0, 1.0]] * 4), np.array([[1.0, 1.0]] * 3 + [[0.0, 1.0]])]
+    speakers = [["a", "a", "b", "b"], ["c", "c", "d", "d"]]
+    free = tables.interval(parts, scores.ratio, speakers, least=-np.inf)
+    bound = tables.interval(parts, scores.ratio, speakers, 1)
+    assert free.high > 1
+    assert (bound.value, bound.low, bound.high) == (free.value, max(free.low, 0), 1)

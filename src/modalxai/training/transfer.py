@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Settings in which two encoders may differ and still share their weights; so may any dropout.
 OWN = {"p", "inplace", "segment_seconds", "mask_time_prob", "mask_feature_prob"}
 OWN |= {"_attn_implementation_internal", "id2label", "label2id", "problem_type"}
+# How weights were stored: they are read in float32, and older transformers keep no record of it.
+OWN |= {"dtype"}
 
 
 @dataclass(frozen=True)

@@ -80,18 +80,27 @@ def pareto(results: Results, removal: str, points: Mapping[str, tuple[float, flo
     figure = Figure(figsize=(9, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    best = set(front(points))
-    for name, (error, rows) in points.items():
-        origin = results.entrants[name]["origin"]
-        colour = COLOURS.get(origin, OTHER)
-        marker = "o" if name in best else "x"
-        place = max(rows, 1.0), max(error, LEAST)
-        axes.scatter(*place, color=colour, marker=marker, s=36)
-        axes.annotate(name, place, xytext=(4, 3), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    best = set(front(points))
+    places = {name: (max(rows, 1.0), max(error, LEAST)) for name, (error, rows) in points.items()}
+    names = beside_points(places)
+    for name, beside in names.items():
+        colour = COLOURS.get(results.entrants[name]["origin"], OTHER)
+        axes.scatter(*places[name], color=colour, marker="o" if name in best else "x", s=36)
+        axes.annotate(
+            name,
+            places[name],
+            xytext=beside,
+            textcoords="data",
+            va="center",
+            fontsize=7,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "0.6"},
+        )
+    axes.set_xlim(0.7, 12 * max(row for row, _ in places.values()))
+    axes.set_ylim(0.6 * LEAST, 1.3 * max(height for _, height in names.values()))
     axes.set_xlabel("encoder rows for each sample")
-    axes.set_ylabel("share error, points (mean over families)")
+    axes.set_ylabel(f"share error, points (mean over families; {LEAST:g}: that or less)")
     axes.set_title(f"Removal: {removal}. Circles: nobody is better in both.", fontsize=10)
     shown = {results.entrants[name]["origin"] for name in points}
     for origin in [*COLOURS, "plugin"]:
@@ -100,6 +109,39 @@ def pareto(results: Results, removal: str, points: Mapping[str, tuple[float, flo
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
     return figure
+
+
+def beside_points(
+    places: Mapping[str, tuple[float, float]], column: float = 0.8, line: float = 0.026
+) -> dict[str, tuple[float, float]]:
+    """Where the names stand, on two logarithmic axes: right of their points, none on another.
+
+    Points of about the same x have their names in one column.
+
+    Parameters
+    ----------
+    places
+        By name x and y, above zero.
+    column
+        Decades of x that share a column.
+    line
+        Height of a name, as a part of the range of y.
+    """
+    logs = {name: (np.log10(x), np.log10(y)) for name, (x, y) in places.items()}
+    heights = [y for _, y in logs.values()]
+    step = line * max(1.0, max(heights) - min(heights))
+    columns: list[list[str]] = []
+    for name in sorted(logs, key=lambda one: logs[one]):
+        if not columns or logs[name][0] - logs[columns[-1][0]][0] > column:
+            columns.append([])
+        columns[-1].append(name)
+    found = {}
+    for names in columns:
+        right, at = max(logs[name][0] for name in names) + 0.07, -np.inf
+        for name in sorted(names, key=lambda one: (logs[one][1], one)):
+            at = max(at + step, logs[name][1])
+            found[name] = float(10**right), float(10**at)
+    return found
 
 
 def _error(line: Line) -> float:

@@ -6,6 +6,7 @@ with an interval over seeds and speakers (no two seeds share a speaker).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,25 +151,25 @@ def _line(
         terms = [_shares(one, answer) for one, answer in answered]
         line = _replaced(
             line,
-            share_error=interval(terms, scores.share_error(labels, modalities), speakers),
+            share_error=interval(terms, scores.share_error(labels, modalities), speakers, 100),
             against_default=None if name == default else _gap(records, removal, default, name),
         )
     if first["signed"]:
         terms = [scores.sign_terms(found, gold) for found, gold, _ in pairs]
-        line = _replaced(line, signs=interval(terms, scores.ratio, speakers))
+        line = _replaced(line, signs=interval(terms, scores.ratio, speakers, 1))
     if first["nats"]:
         terms = [scores.nats_terms(found, gold) for found, gold, _ in pairs]
         line = _replaced(line, nats_error=interval(terms, scores.ratio, speakers))
     dummies = [records[0]["modalities"].index(one) for one in records[0]["dummies"]]
     if dummies and share:
         terms = [scores.leak_terms(found, dummies) for found, _, _ in pairs]
-        line = _replaced(line, leak=interval(terms, scores.ratio, speakers))
+        line = _replaced(line, leak=interval(terms, scores.ratio, speakers, 1))
     if all(answer["residual"] is not None for _, answer in answered):
         terms = [_counted(np.abs(_floats(answer["residual"]))) for _, answer in answered]
         line = _replaced(line, completeness=interval(terms, scores.ratio, speakers))
     if all(answer["kinds"] is not None for _, answer in answered):
         terms = [_kinds(one, answer) for one, answer in answered]
-        line = _replaced(line, kinds=interval(terms, scores.ratio, speakers))
+        line = _replaced(line, kinds=interval(terms, scores.ratio, speakers, 1))
     return line
 
 
@@ -192,19 +193,30 @@ def _gap(records: Sequence[Mapping[str, Any]], removal: str, first: str, second:
     terms = [np.concatenate(pair, axis=1) for pair in sides]
     width = sides[0][0].shape[1]
     return interval(
-        terms, scores.share_gap(width, labels, modalities), [one["speakers"] for one in both]
+        terms,
+        scores.share_gap(width, labels, modalities),
+        [one["speakers"] for one in both],
+        least=-math.inf,
     )
 
 
 def interval(
-    terms: Sequence[Array], statistic: Statistic, clusters: Sequence[Sequence[str]]
+    terms: Sequence[Array],
+    statistic: Statistic,
+    clusters: Sequence[Sequence[str]],
+    most: float = math.inf,
+    least: float = 0.0,
 ) -> Estimate:
-    """The mean over seeds and its interval over seeds and speakers; over speakers of one seed."""
+    """The mean over seeds and its interval over seeds and speakers; over speakers of one seed.
+
+    Beyond ``least`` and ``most`` the figure cannot lie, nor does its interval.
+    """
     if len(terms) > 1:
         found = nested_interval(terms, statistic, clusters)
     else:
         found = cluster_interval(terms[0], statistic, clusters[0], method="jackknife")
-    return Estimate(float(found.estimate[0]), float(found.low[0]), float(found.high[0]))
+    low, high = np.clip([found.low[0], found.high[0]], least, most)
+    return Estimate(float(found.estimate[0]), float(low), float(high))
 
 
 def confusions(
@@ -279,7 +291,7 @@ def _maps(
                 terms.append(_counted(values[known]))
                 clusters.append([one["speakers"][row] for row in np.flatnonzero(known)])
         if terms:
-            found[name] = interval(terms, scores.ratio, clusters)
+            found[name] = interval(terms, scores.ratio, clusters, 1)
     return found or None
 
 
