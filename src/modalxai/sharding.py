@@ -105,6 +105,9 @@ def is_share(tensor: Tensor) -> bool:
 
 
 def _has_shares(module: nn.Module) -> bool:
+    """Of FSDP: what ``parallelize_module`` has split must stay so, as its hooks expect it."""
+    if "_is_fsdp_managed_module" not in vars(module):
+        return False
     return any(one is not None and is_share(one) for one in module._parameters.values())
 
 

@@ -56,7 +56,8 @@ def no_trace(model: nn.Module, gradients: bool = False) -> Iterator[None]:
                 if module.training != mode:
                     module.training = mode
             torch.set_autocast_cache_enabled(caching)
-            torch.backends.cudnn.enabled = cudnn
+            if torch.backends.cudnn.enabled != cudnn:  # torch lets users forbid to set it
+                torch.backends.cudnn.enabled = cudnn
             random.setstate(python)
             np.random.set_state(numpy)
 

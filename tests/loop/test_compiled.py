@@ -51,7 +51,7 @@ def test_a_compiled_model_says_the_same(backend: str) -> None:
     model, samples = speech_model().eval(), speech_samples(3)
     compiled = torch.compile(model, backend=backend)
     check(compiled, model, samples)
-    game = compiled._orig_mod.game(samples)  # how the docs unwrap it for attributors
+    game = compiled._orig_mod.game(samples)
     assert torch.equal(
         mx.attribution.GradCAM().attribute(game).totals,
         mx.attribution.GradCAM().attribute(model.game(samples)).totals,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from tests.loop.loops import differences
+from tests.support.toys import vector_model, vector_samples
 
 import modalxai as mx
 
@@ -171,3 +172,28 @@ def test_the_example_for_accelerate_runs_in_two_processes(more: list[dict]) -> N
     assert said[1] == ""
     saved = mx.EmotionModel.from_pretrained(more[0]["folder"] / "m")
     assert saved.modalities == ("audio", "text")
+
+
+def test_what_tensor_parallelism_has_split_stays_split() -> None:
+    """Its hooks turn inputs into shares, which whole weights would not go with."""
+    # Who has imported it need not have used it.
+    import torch.distributed.fsdp
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Replicate
+    from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+
+    model, samples = vector_model(2).eval(), vector_samples(3)
+    expected = mx.explain(model, samples).draws
+    layers = [name for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)]
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        plan = {layers[-1]: ColwiseParallel(output_layouts=Replicate())}
+        parallelize_module(model, init_device_mesh("cpu", (1,)), plan)
+        split = model.get_parameter(f"{layers[-1]}.weight")
+        assert isinstance(split, DTensor)
+        torch.testing.assert_close(mx.explain(model, samples).draws, expected)
+        assert model.get_parameter(f"{layers[-1]}.weight") is split
+    finally:
+        torch.distributed.destroy_process_group()

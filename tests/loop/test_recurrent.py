@@ -140,6 +140,16 @@ def test_the_users_choice_of_cudnn_is_kept_also_after_an_error(monkeypatch: Any)
             torch.backends.cudnn.enabled = True
 
 
+def test_nothing_is_set_where_torch_forbids_it(monkeypatch: Any) -> None:
+    """As after ``torch.backends.disable_global_flags()``, which nothing takes back."""
+    model, samples = model_with(nn.GRU), vector_samples(3)
+    expected = model.predict(samples).scores
+    settings = torch.backends.flags_frozen.__globals__
+    monkeypatch.setitem(settings, "__allow_nonbracketed_mutation_flag", False)
+    assert torch.backends.flags_frozen()
+    assert torch.equal(model.predict(samples).scores, expected)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
 def test_recurrent_layers_are_explained_on_a_gpu(kind: type[nn.RNNBase]) -> None:

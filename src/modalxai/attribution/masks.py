@@ -51,7 +51,7 @@ def sample(players: int, count: int, seed: int, by: Chance = "leverage") -> Mask
     The chance of a coalition of s players is proportional to its leverage in the Shapley
     regression, ``1 / C(n, s)``: all sizes are equally likely (Musco & Witter 2025, LeverageSHAP).
     Or to its weight there, ``1 / (C(n, s) s (n - s))`` (Lundberg & Lee 2017, KernelSHAP), which
-    takes the smallest and the largest coalitions whole sooner: better for the few masks of a
+    takes the smallest and the largest coalitions whole sooner: mostly better for few masks of a
     modality that are crossed with many of another, no better for coalitions of all players.
     The empty and the full coalition are always there. All of them are taken, and nothing drawn,
     where ``count`` allows it.
