@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -113,6 +114,16 @@ def test_recordings_come_from_the_manifest_that_was_explained(run, tmp_path) -> 
     assert source.count('<details class="one"') == 3
 
 
+def test_a_finished_run_is_found_finished_where_nobody_may_write(run, monkeypatch) -> None:
+    def forbidden(*_, **__):
+        raise PermissionError("not you")
+
+    monkeypatch.setattr(tempfile, "mkstemp", forbidden)
+    folder = run.parent
+    done = call("explain", folder / "model", folder / "clips.csv", "--out", run)
+    assert done.exit_code == 0, done.output
+
+
 def test_a_run_that_moved_with_its_manifest_still_finds_it(run, shown, tmp_path) -> None:
     folder, _ = shown
     moved = tmp_path / "elsewhere"
@@ -167,6 +178,9 @@ def test_units_are_shown_by_title(run, units, tmp_path) -> None:
         (("--units", "nowhere", "--out", "a.html"), "attribution.json is missing"),
         (("--manifest", "nowhere.csv", "--out", "a.html"), "nowhere.csv"),
         (("--recordings", "--column", "audio=", "--out", "a.html"), "has no recordings"),
+        (("--column", "audio=sound", "--out", "a.html"), "--column without recordings"),
+        (("--rows", "samples", "--out", "a.html"), "--rows samples without a table"),
+        (("--rows", "samples"), "--rows samples without a table"),
         (("--recordings", "--column", "audio=sound", "--out", "a.html"), "'sound' is missing"),
     ],
     ids=str,

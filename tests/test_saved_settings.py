@@ -70,11 +70,44 @@ def test_a_label_without_its_kind_is_no_class(label: int, folder: Path) -> None:
         ([["a"]], Mapping[str, int], False), ([1], Mapping[str, int], False),
         (3, Mapping[str, int], False),
         ({"a": "b"}, Mapping[str, int], False), (None, None, True), (object(), Any, True),
+        ([3, 0.5], tuple[int, float], True), ([3, 0.5, 1], tuple[int, float], False),
+        ([0.5, 3], tuple[int, float], False), ([1, 2, 3], tuple[int, ...], True),
+        ([1, 2.5], tuple[int, ...], False), (None, Literal["a", None], True),
         ([[1, 2], [3]], Sequence[Sequence[int]], True), ([[1], 3], Sequence[Sequence[int]], False),
     ],
 )  # fmt: skip
 def test_types_of_json(value: Any, hint: Any, right: bool) -> None:
     assert saved_settings.fits(value, hint) is right
+
+
+class Loose(Pretrained):
+    """As others annotate."""
+
+    def __init__(self, dim: int = None, longest: float = INF, deltas: bool = True) -> None:  # type: ignore[assignment]  # noqa: RUF013
+        super().__init__()
+        self.kept = {"dim": dim, "longest": longest, "deltas": deltas}
+
+    def settings(self) -> dict[str, Any]:
+        return self.kept
+
+
+def test_a_default_is_right_whatever_its_annotation_says(tmp_path: Path) -> None:
+    Loose().save_pretrained(tmp_path)
+    assert Loose.from_pretrained(tmp_path).kept == Loose().kept
+    for name, value in (("dim", "8"), ("longest", NAN), ("longest", -INF), ("deltas", 1)):
+        Loose().save_pretrained(tmp_path)
+        change(tmp_path / "config.json", **{name: value})
+        with pytest.raises(CheckpointError, match=name):
+            Loose.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("annotation", ["numpy.nothing", "a number", "Unknown", "8"])
+def test_annotations_that_only_readers_understand_stop_nothing(
+    annotation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Loose.__init__.__annotations__, "dim", annotation)
+    Loose(8).save_pretrained(tmp_path)
+    assert Loose.from_pretrained(tmp_path).kept["dim"] == 8
 
 
 def test_every_part_of_ours_says_its_types() -> None:

@@ -7,6 +7,7 @@ from torch import nn
 
 from modalxai import ModalxaiError, storage
 from modalxai.errors import CheckpointError, InputError, each
+from modalxai.paths import possible
 
 
 def test_tensors_and_json_come_back(tmp_path):
@@ -57,6 +58,23 @@ def test_missing_files_say_what_is_there(tmp_path):
         storage.read_json(tmp_path / "config.json")
     with pytest.raises(CheckpointError, match="no folder"):
         storage.read_tensors(tmp_path / "none" / "model.safetensors")
+
+
+def test_a_folder_that_may_not_be_read_is_not_said_to_be_missing(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError("not you")
+
+    monkeypatch.setattr(storage.Path, "is_file", forbidden)
+    monkeypatch.setattr(storage.Path, "iterdir", forbidden)
+    with pytest.raises(CheckpointError) as error:
+        storage.read_json(tmp_path / "config.json")
+    assert "may not be read" in error.value.got
+
+
+@pytest.mark.parametrize("path", [1, b"here", ["here"], None, "a\0b", "x" * 5000])
+def test_what_is_no_path_is_refused_by_name(path):
+    with pytest.raises(InputError, match="is no path"):
+        possible(path)
 
 
 def test_loading_is_strict_and_names_every_difference():

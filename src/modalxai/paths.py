@@ -17,7 +17,8 @@ def possible(path: str | Path) -> Path:
         The system refuses to look: a NUL byte, a name that is too long, a ring of links.
     """
     try:
-        os.stat(path)
+        found = Path(path)  # first: to stat, a number is an open file
+        os.stat(found)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass
     except (OSError, ValueError, TypeError) as error:
@@ -27,7 +28,7 @@ def possible(path: str | Path) -> Path:
             got=str(getattr(error, "strerror", None) or error),
             mend="check the path",
         ) from error
-    return Path(path)
+    return found
 
 
 def is_file(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import types
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ def check(settings: Mapping[str, Any], made: type, path: Path) -> None:
     settings
         As json holds them.
     made
-        The class. Arguments that it annotates with classes of its own are left to it.
+        The class. Arguments that it annotates with classes of its own are left to it, and what is
+        its own default is right, whatever its annotation says (``dim: int = None``).
     path
         The file, for the message.
 
@@ -36,10 +38,18 @@ def check(settings: Mapping[str, Any], made: type, path: Path) -> None:
     """
     try:
         hints = get_type_hints(made.__init__)  # type: ignore[misc]  # of a class, not an object
-    except NameError:  # names that the class imports for the type checker only
+    except (
+        NameError,
+        AttributeError,
+        SyntaxError,
+        TypeError,
+    ):  # for readers, or type checkers only
         hints = {}
+    arguments = inspect.signature(made.__init__).parameters  # type: ignore[misc]  # as above
     for name, value in settings.items():
-        if name in hints and not fits(value, hints[name]):
+        default = arguments[name].default if name in arguments else inspect.Parameter.empty
+        usual = type(value) is type(default) and value == default
+        if name in hints and not usual and not fits(value, hints[name]):
             raise CheckpointError(
                 f"{path}: {name} cannot be {value!r:.80}",
                 expected=str(hints[name]).replace("<class '", "").replace("'>", ""),
@@ -77,7 +87,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
     if origin is Literal:
-        return isinstance(value, str | int) and value in inner
+        return (value is None or isinstance(value, str | int)) and value in inner
     if hint is None or hint is type(None):
         return value is None
     if hint in (bool, str):
@@ -91,6 +101,8 @@ def fits(value: Any, hint: Any) -> bool:
             return _listed(pairs) and all(
                 _listed(pair) and len(pair) == 2 and all(map(fits, pair, inner)) for pair in pairs
             )
+        if issubclass(origin, tuple) and Ellipsis not in inner:
+            return _listed(value) and len(value) == len(inner) and all(map(fits, value, inner))
         if issubclass(origin, Sequence):
             return _listed(value) and all(fits(one, inner[0]) for one in value)
     return True

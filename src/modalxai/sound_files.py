@@ -22,7 +22,9 @@ VARIABLE = "MODALXAI_LARGEST_AUDIO"
 WIDTH = 4
 """Bytes of a decoded sample, float32."""
 UNKNOWN = 0x7FFF_0000
-"""Sizes from here on, and 0, are written where sound was streamed and its length not known."""
+"""Sizes from here on are written where sound was streamed and its length not known."""
+UNMEASURED = (1 << 63) - 1
+"""What libsndfile says of the length of a flac file that was streamed; soundfile reads none."""
 CHUNKS = 1000
 """So many parts of a wav file are looked at: the sound comes after a few."""
 PLAIN = (1, 3, 0xFFFE)
@@ -58,9 +60,12 @@ def load(source: str | Path | bytes, name: str = "the sound") -> tuple[NDArray[n
             file.seek(0)
             opened = soundfile.SoundFile(file if isinstance(source, bytes) else str(source))
             with opened as sound:
+                if sound.frames == UNMEASURED:
+                    raise _refused(called, "the length of its sound in its head", "none")
                 require_room(sound.frames * sound.channels * WIDTH, called)
-                sound.seek(0)  # as soundfile.read does: mp3 starts otherwise without it
-                samples = sound.read(dtype="float32", always_2d=True)
+                if sound.seekable():  # GSM and G.721, of telephones, are not
+                    sound.seek(0)  # as soundfile.read does: mp3 starts otherwise without it
+                samples = sound.read(sound.frames, dtype="float32", always_2d=True)
                 # Of an mp3 file without a table of contents the length is an estimate.
                 if len(samples) < sound.frames and sound.format != "MP3":
                     raise _refused(
@@ -137,9 +142,17 @@ def _wav_fault(file: BinaryIO) -> tuple[str, str] | None:
                     f"{block} and {speed}",
                 )
         elif kind == b"data":
-            lost = 0 < size < UNKNOWN and at + size > end
+            file.seek(at)
+            # libsndfile takes 0 at its word, and the sound for chunks, but where the whole is 8.
+            streamed = size == 0 and head[4:8] != b"\x08\0\0\0" and not _named(file.read(4))
+            lost = streamed or (0 < size < UNKNOWN and at + size > end)
             return (f"{size} bytes of sound", f"{end - at}") if lost else None
     return None
+
+
+def _named(name: bytes) -> bool:
+    """Whether a chunk could be called so, or nothing is there."""
+    return all(32 <= letter < 127 for letter in name)
 
 
 def _chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -232,6 +232,8 @@ def write_file(path: Path, writer: Callable[[Path], object]) -> None:
 def _listing(folder: Path) -> str:
     try:
         names = sorted(path.name for path in folder.iterdir())
+    except PermissionError:
+        return f"{folder!s:.200}, which may not be read"
     except (OSError, ValueError):
         return f"no folder {folder!s:.200}"
     return f"a folder with {names[:8]}" if names else "an empty folder"

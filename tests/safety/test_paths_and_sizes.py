@@ -71,6 +71,14 @@ def test_a_manifest_reaches_nothing_beside_its_folder(form: str, path: str, fold
         assert "leads out" in caught.value.wrong
 
 
+def test_the_bytes_of_a_cell_are_no_path(folder: Path) -> None:
+    for path in (folder.parent / "secret.wav", "../secret.wav", folder / "a.wav", ""):
+        row = {"id": "u1", "audio": {"bytes": str(path), "path": "a.wav"}, "text": "so"}
+        (folder / "m.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        with pytest.raises(InputError, match="bytes"):
+            ManifestCorpus(folder / "m.jsonl", label=None, speaker=None)[0]
+
+
 def test_what_lies_inside_is_read_however_it_is_written(folder: Path) -> None:
     for cell in ("a.wav", "./a.wav", "b/../a.wav", str(folder / "a.wav")):
         row = json.dumps({"id": "u1", "audio": {"path": cell}, "text": "so"})
@@ -264,8 +272,49 @@ def test_sound_that_was_streamed_has_no_length_and_is_read(size: int, tmp_path: 
     raw = bytearray(file.getvalue())
     raw[4:8] = raw[40:44] = size.to_bytes(4, "little")
     (tmp_path / "a.wav").write_bytes(raw)
-    if size:  # libsndfile takes 0 at its word
+    if size:
         assert audio.read(tmp_path / "a.wav").waveform.shape == (1, 400)
+    else:  # libsndfile takes 0 at its word, and finds no sound
+        with pytest.raises(InputError, match="its head is wrong"):
+            audio.read(tmp_path / "a.wav")
+        raw[4:8] = (8).to_bytes(4, "little")  # but here it looks for itself
+        (tmp_path / "a.wav").write_bytes(raw)
+        assert audio.read(tmp_path / "a.wav").waveform.shape == (1, 400)
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\4\0\0\0INFO"])
+def test_a_recording_that_is_empty_is_told_from_one_that_was_streamed(
+    after: bytes, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000, "PCM_16")
+    with (tmp_path / "a.wav").open("ab") as file:
+        file.write(after)
+    assert audio.read(tmp_path / "a.wav").waveform.shape == (1, 0)
+
+
+def test_flac_that_was_streamed_is_refused_by_its_reason(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.full(4000, 0.25), 8000, format="FLAC")
+    raw = bytearray(file.getvalue())
+    raw[21] &= 0xF0  # 36 bits: how many samples there are
+    raw[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(raw)
+    with pytest.raises(InputError, match="its head is wrong") as caught:
+        audio.read(tmp_path / "a.flac")
+    assert "length" in caught.value.expected
+
+
+@pytest.mark.parametrize("kind", ["GSM610", "G721_32", "NMS_ADPCM_16", "ULAW", "IMA_ADPCM"])
+def test_recordings_of_telephones_are_read(kind: str, tmp_path: Path) -> None:
+    """Some of their codecs cannot be sought in."""
+    tone = np.sin(np.arange(8000) / 9) / 2
+    try:
+        soundfile.write(tmp_path / "a.wav", tone, 8000, kind)
+    except (ValueError, soundfile.SoundFileError):
+        pytest.skip(f"this libsndfile writes no {kind}")
+    wanted, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    for source in (tmp_path / "a.wav", (tmp_path / "a.wav").read_bytes()):
+        np.testing.assert_array_equal(sound_files.load(source)[0][0], wanted)
 
 
 def test_a_rate_that_was_changed_is_noticed(tmp_path: Path) -> None:

@@ -182,9 +182,23 @@ def report(
 
     page = out is not None and out.suffix.lower() in (".html", ".htm")
     _only_of_a_page(page, recordings=recordings, manifest=manifest, column=columns, units=units)
+    if rows is Rows.samples and (page or out is None):
+        raise InputError(
+            "--rows samples without a table",
+            expected="--out with a name that ends in .csv, .json or .parquet",
+            got="a page" if page else "no --out",
+            mend="write a table: --out samples.csv",
+        )
+    if columns and not (recordings or manifest):
+        raise InputError(
+            "--column without recordings",
+            expected="--recordings or --manifest, whose columns it names",
+            got="neither",
+            mend="say --recordings too, or leave --column out",
+        )
     explanation = _load(folder)
     written = {"written": str(out)}
-    if out is not None and rows is Rows.samples and not page:
+    if out is not None and rows is Rows.samples:
         write_rows(out, sample_rows(explanation.shapley(scale=scale)))
         put(f"written: {out}", written, as_json)
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modalxai import plugins
-from modalxai.cli.root import BAD
+from modalxai.cli.root import BAD, AsJson
 from modalxai.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show and check installed parts.")
 
 Name = Annotated[str, typer.Argument(help="Its name in the list.")]
-Json = Annotated[bool, typer.Option("--json", help="Print json.")]
 Group = Annotated[
     str | None, typer.Option("--group", help="encoders, fusion, ...: where a name is in several.")
 ]
 
 
 @app.command("list")
-def list_plugins(as_json: Json = False) -> None:
+def list_plugins(as_json: AsJson = False) -> None:
     """List every installed encoder, fusion, attribution method, recogniser and translator.
 
     Imports none of them, so that a broken one is listed too.
@@ -46,7 +45,7 @@ def list_plugins(as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show_plugin(name: Name, group: Group = None, as_json: Json = False) -> None:
+def show_plugin(name: Name, group: Group = None, as_json: AsJson = False) -> None:
     """Show where a plugin comes from, what it is and which options it takes; imports it."""
     found = [plugins.describe(one, name) for one in _groups(name, group)]
     if as_json:
@@ -86,7 +85,7 @@ def check_plugin(
         list[str] | None,
         typer.Option("--expect", help="A check that will fail, and why: 'name of check=reason'."),
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a plugin, run the conformance kit on it, and say what it breaks and how to mend it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,9 @@ def remember(folder: Path, manifest: Path, columns: Sequence[str]) -> None:
     except ValueError:  # on another drive
         where = str(manifest.resolve())
     record = {"manifest": Path(where).as_posix(), "columns": list(columns)}
+    with suppress(CheckpointError):  # a finished run may lie where nobody may write
+        if storage.read_json(folder / NAME) == record:
+            return
     storage.write_json(folder / NAME, record)
 
 

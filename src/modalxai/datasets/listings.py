@@ -216,5 +216,12 @@ class HuggingFaceCells:
 
 def decoded(raw: bytes) -> Audio:
     """The bytes of a sound file as an `Audio`, or an InputError."""
+    if not isinstance(raw, bytes):  # a text would be taken for a path, which may lead anywhere
+        raise InputError(
+            "the bytes of a recording that are none",
+            expected="the bytes of a wav, flac, ogg or mp3 file",
+            got=type(raw).__name__,
+            mend='give a path as {"path": ...}',
+        )
     samples, rate = sound_files.load(raw)
     return Audio(torch.from_numpy(samples), rate)

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +156,9 @@ def keep(folder: Path, model: mx.EmotionModel, samples: Any) -> tuple[Path, Path
         name = f"clips/{sample['id']}.wav"
         (label,) = sample["labels"]
         rows.append([sample["id"], name, sample["text"], label, sample["speaker"]])
-        recording = sample["audio"]
-        waveform = recording.waveform.numpy()
-
-        def wav(target: Path, waveform: Any = waveform, rate: int = recording.sample_rate) -> None:
-            soundfile.write(target, waveform, rate, "PCM_16", format="WAV")
-
-        storage.write_file(folder / name, wav)
+        recording, wav = sample["audio"], io.BytesIO()
+        soundfile.write(wav, recording.waveform.numpy(), recording.sample_rate, format="WAV")
+        storage.write_file(folder / name, partial(Path.write_bytes, data=wav.getvalue()))
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
     storage.write_text(folder / "clips.csv", table.getvalue())
