@@ -589,8 +589,9 @@ def test_the_translator_is_an_option_of_this_recipe_alone(asked, tmp_path, monke
     with pytest.raises(InputError, match="only speecht5 takes one"):
         run_recipe("valence-arousal", elsewhere)
     assert not elsewhere.out.exists()
-    given = []
-    monkeypatch.setattr("modalxai.recipes.run_recipe", lambda *one: given.append(one))
+    given, written = [], tmp_path / "metrics.json"
+    written.write_text("{}")
+    monkeypatch.setattr("modalxai.recipes.run_recipe", lambda *one: given.append(one) or written)
     command = ["recipe", "s4", "--out", str(tmp_path), "--translator", told.translator]
     assert CliRunner().invoke(app, command).exit_code == 0
     assert given == [("s4", Options(tmp_path, translator=told.translator))]
