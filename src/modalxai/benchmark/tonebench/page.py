@@ -54,6 +54,8 @@ LIMITS = """\
   what differs between families and seeds is the rule, the draw of the training set, the fusion
   (`fusion-transformer`, which attends over the vectors of all modalities), the body's encoder, and
   the speakers and utterances that are explained.
+- Models learn with modalities absent, never with masked texts or silent recordings: under "mask,
+  silence" the errors of exact methods are what such inputs, unheard of in training, do to a model.
 - Methods over words and moments cannot be asked under removals that take whole modalities away;
   they are listed as such."""
 
