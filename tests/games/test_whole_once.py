@@ -206,3 +206,14 @@ def test_low_precision_is_widened_as_in_the_table() -> None:
     found = Explanation.of(game).draws
     assert found.dtype == alone.dtype == torch.float32
     torch.testing.assert_close(found, alone, rtol=1e-2, atol=1e-2)
+
+
+def test_scores_of_lower_precision_never_stand_in_a_table_of_full_precision() -> None:
+    model, samples = model_with(), vector_samples(5)
+    alone = Explanation.of(model.game(samples, removal="absent")).draws
+    game = model.game(samples, removal="absent")
+    whole = {name: game.encode(name) for name in game.modalities}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = game.fuse(whole).scores
+    assert not torch.equal(low.float(), model.predict(samples).scores)
+    assert torch.equal(Explanation.of(game).draws, alone)

@@ -36,8 +36,11 @@ class Whole:
         """Keep the scores [N, K] of ``features`` if these are the whole encodings ``full``.
 
         The numbers are compared, so that it does not matter who passed them on, or copied them.
+        Scores of autocast are not kept: the table may be asked for outside it.
         """
         if self.scores is not None or features.keys() != full.keys():
+            return
+        if torch.is_autocast_enabled(scores.device.type):
             return
         if all(_same(features[name], found) for name, found in full.items()):
             self.scores = scores.detach()
@@ -49,8 +52,8 @@ class Whole:
 
 def _same(one: Features, other: Features | None) -> bool:
     """Whether values, masks and spans are equal."""
-    pairs = zip(pytree.tree_leaves(one), pytree.tree_leaves(other), strict=False)
-    return other is not None and all(_equal(a, b) for a, b in pairs)
+    ours, theirs = pytree.tree_leaves(one), pytree.tree_leaves(other)
+    return len(ours) == len(theirs) and all(map(_equal, ours, theirs))
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:
